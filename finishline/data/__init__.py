@@ -1,0 +1,1 @@
+"""How examples come from the disk to the training loop."""

@@ -1,0 +1,170 @@
+"""The batches of training and of evaluation, the same for every framework."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from finishline.data.records import RecordBatches, RecordGatherer, RecordSource
+from finishline.data.shuffle import TrainingOrder, rank_slice
+from finishline.data.sources import Source
+
+# So many bytes are gathered at once and handed out in slices: enough to make the cost per batch of
+# the Python code small, little enough to stay in the processor's cache.
+CHUNK_BYTES = 2**20
+
+
+class BatchIterator(Protocol):
+    """An endless iterator of training batches (dicts of arrays) that knows where it is.
+
+    Attributes:
+      position: how many examples of the training order have been handed out, over all ranks. An
+        iterator built with this ``position`` continues exactly here.
+    """
+
+    position: int
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]: ...
+
+    def __next__(self) -> dict[str, np.ndarray]: ...
+
+    def close(self) -> None:
+        """Frees threads and processes, if there are any."""
+
+
+class TrainingBatches(Iterator[dict[str, np.ndarray]]):
+    """Endless training batches from a source that is gathered by the batch.
+
+    Batch b of all ranks together is positions [b * batch_size, (b + 1) * batch_size) of the
+    training order, and each rank has its contiguous slice of it. Batches run on over the end of an
+    epoch, so that every example comes exactly once an epoch whatever the batch size.
+
+    Attributes:
+      position: how many examples of the training order have been handed out, over all ranks.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        seed: int,
+        position: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        """Starts at ``position``.
+
+        Args:
+          source: the examples.
+          batch_size: examples a batch, over all ranks.
+          seed: of the shuffling, in [0, 2**64).
+          position: how many examples of the training order to pass over.
+          rank: which slice of each batch to hand out.
+          world_size: number of slices.
+
+        Raises:
+          ValueError: ``batch_size`` is not a positive multiple of ``world_size``, or another number
+            is out of range.
+        """
+        self.position = position
+        self._rank_slice = rank_slice(batch_size, rank, world_size)
+        self._rank_size = batch_size // world_size
+        self._source = source
+        self._batch_size = batch_size
+        self._order = TrainingOrder(len(source), seed)
+        self._chunk: dict[str, np.ndarray] = {}
+        self._used = self._available = 0  # examples of this rank in the chunk
+        self._batches_per_chunk = 1
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        if self._used == self._available:
+            self._gather()
+        start, stop = self._used, self._used + self._rank_size
+        batch = {name: array[start:stop] for name, array in self._chunk.items()}
+        self._used = stop
+        self.position += self._batch_size
+        return batch
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _gather(self) -> None:
+        """Gathers the next batches of this rank into one chunk.
+
+        A chunk is never written again: who got a batch may keep it without a copy.
+        """
+        count = self._batches_per_chunk
+        indices = self._order.indices(self.position, self.position + count * self._batch_size)
+        mine = indices.reshape(count, self._batch_size)[:, self._rank_slice]
+        self._chunk = self._source.gather(mine.reshape(-1))
+        self._used, self._available = 0, count * self._rank_size
+        chunk_bytes = sum(array.nbytes for array in self._chunk.values())
+        self._batches_per_chunk = max(1, CHUNK_BYTES * count // max(1, chunk_bytes))
+
+
+def training_batches(source: Source | RecordSource, **arguments: Any) -> BatchIterator:
+    """The batches of ``source``: gathered by the batch if it can, else read record by record.
+
+    Args:
+      source: the examples.
+      **arguments: those of ``TrainingBatches``; for a record source also those of
+        ``finishline.data.records.RecordBatches``.
+    """
+    if isinstance(source, RecordSource):
+        return RecordBatches(source, **arguments)
+    return TrainingBatches(source, **arguments)
+
+
+def evaluation_batches(
+    source: Source | RecordSource,
+    batch_size: int,
+    *,
+    num_examples: int | None = None,
+    seed: int = 0,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Every example exactly once, in batches of one size.
+
+    Args:
+      source: the examples; their fields must not include ``weights``.
+      batch_size: examples a batch. The last batch is filled up with zeros.
+      num_examples: if smaller than the source, a pseudo-random subset of so many examples, always
+        the same for one ``seed``. It is how an evaluation measures a part of the training data.
+      seed: of that subset.
+
+    Yields:
+      The fields of the source, and ``weights``: float32 of shape (batch_size,), 1 for an example
+      and 0 for filling.
+    """
+    if batch_size < 1:
+        raise ValueError(f"The batch size must be positive, not {batch_size}.")
+    indices = _evaluated_indices(len(source), num_examples, seed)
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, RecordSource):
+            source = stack.enter_context(RecordGatherer(source))
+        for start in range(0, len(indices), batch_size):
+            batch = source.gather(indices[start : start + batch_size])
+            yield pad_batch(batch, batch_size)
+
+
+def _evaluated_indices(n: int, num_examples: int | None, seed: int) -> np.ndarray:
+    if num_examples is None or num_examples >= n:
+        return np.arange(n)
+    return np.sort(TrainingOrder(n, seed).indices(0, num_examples))  # sorted reads are faster
+
+
+def pad_batch(batch: dict[str, np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
+    """Fills a batch up to ``batch_size`` with zeros, and adds ``weights`` that tell them apart."""
+    num_valid = len(next(iter(batch.values())))
+    padded = {name: _pad(array, batch_size) for name, array in batch.items()}
+    padded["weights"] = _pad(np.ones(num_valid, np.float32), batch_size)
+    return padded
+
+
+def _pad(array: np.ndarray, length: int) -> np.ndarray:
+    if len(array) == length:
+        return array
+    padded = np.zeros((length, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded

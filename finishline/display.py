@@ -1,0 +1,192 @@
+"""What a person sees while a trial runs: a live panel on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any, Protocol
+
+from finishline.clock import Account, Ledger
+from finishline.trial import Outcome, TrialConfig
+
+_REFRESH_PERIOD = 0.5
+_LINE_PERIOD = 5.0
+
+
+class Display(Protocol):
+    """Shows one trial. None of its methods may take long: the clock may be running."""
+
+    def start(self, config: TrialConfig, ledger: Ledger) -> None:
+        """The trial is being set up."""
+
+    def step(self, step: int) -> None:
+        """So many steps are done."""
+
+    def evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        """A snapshot has been measured."""
+
+    def tick(self) -> None:
+        """Called a few times a second."""
+
+    def message(self, text: str) -> None:
+        """Something that a person should know."""
+
+    def end(self, outcome: Outcome) -> None:
+        """The trial is over."""
+
+
+class PlainDisplay:
+    """Lines of text, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._label = ""
+        self._metric = ""
+        self._next_line = 0.0
+        self._step = 0
+        self._config: TrialConfig
+        self._ledger: Ledger
+
+    def start(self, config: TrialConfig, ledger: Ledger) -> None:
+        """See ``Display``."""
+        self._config, self._ledger = config, ledger
+        self._label = label(config)
+        self._next_line = time.monotonic() + _LINE_PERIOD
+        target = config.workload.target
+        sign = "<=" if target.minimize else ">="
+        _print(
+            f"{self._label}: target validation/{target.metric} {sign} {target.validation:g}, "
+            f"budget {config.budget_sec:g} s"
+        )
+
+    def step(self, step: int) -> None:
+        """See ``Display``."""
+        self._step = step
+
+    def evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        """See ``Display``."""
+        now = time.monotonic()
+        if now >= self._next_line:
+            self._next_line = now + _LINE_PERIOD
+            _print(f"{self._label}: {progress_text(self._config, self._ledger, step, metrics)}")
+
+    def tick(self) -> None:
+        """See ``Display``."""
+
+    def message(self, text: str) -> None:
+        """See ``Display``."""
+        _print(f"{self._label}: {text}")
+
+    def end(self, outcome: Outcome) -> None:
+        """See ``Display``."""
+        _print(f"{self._label}: {outcome.status.value}: {outcome.message}")
+
+
+class LiveDisplay:
+    """A panel that is drawn anew in place (rich)."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(), auto_refresh=False, transient=True)
+        self._plain = PlainDisplay()
+        self._next_refresh = 0.0
+        self._step = 0
+        self._metrics: dict[str, float] = {}
+        self._config: TrialConfig
+        self._ledger: Ledger
+
+    def start(self, config: TrialConfig, ledger: Ledger) -> None:
+        """See ``Display``."""
+        self._config, self._ledger = config, ledger
+        self._step, self._metrics = 0, {}
+        self._plain.start(config, ledger)
+        self._live.start()
+
+    def step(self, step: int) -> None:
+        """See ``Display``."""
+        self._step = step
+
+    def evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        """See ``Display``."""
+        self._step, self._metrics = step, metrics
+
+    def tick(self) -> None:
+        """See ``Display``."""
+        now = time.monotonic()
+        if now >= self._next_refresh:
+            self._next_refresh = now + _REFRESH_PERIOD
+            self._live.update(self._panel(), refresh=True)
+
+    def message(self, text: str) -> None:
+        """See ``Display``."""
+        self._live.console.print(text, style="yellow", highlight=False)
+
+    def end(self, outcome: Outcome) -> None:
+        """See ``Display``."""
+        self._live.stop()
+        self._plain.end(outcome)
+
+    def _panel(self) -> Any:
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        config, ledger = self._config, self._ledger
+        spent = ledger.seconds(Account.SUBMISSION)
+        table = Table.grid(padding=(0, 2))
+        table.add_row("step", f"{self._step:,}")
+        table.add_row("loss, validation", f"{self._metrics.get('validation/loss', float('nan')):.4f}")
+        table.add_row("target", target_text(config, self._metrics))
+        table.add_row("budget", f"{spent:.1f} of {config.budget_sec:g} s, {left_text(config, spent)}")
+        table.add_row("", ProgressBar(total=config.budget_sec, completed=spent, width=40))
+        table.add_row("clock", shares_text(ledger))
+        return Panel(table, title=label(config), expand=False)
+
+
+def create_display() -> Display:
+    """A live panel on a terminal, plain lines elsewhere."""
+    return LiveDisplay() if sys.stdout.isatty() else PlainDisplay()
+
+
+def label(config: TrialConfig) -> str:
+    """The name of a trial on the screen."""
+    return (
+        f"{config.submission.name} on {config.workload.name}, study {config.study} "
+        f"trial {config.trial}"
+    )
+
+
+def progress_text(
+    config: TrialConfig, ledger: Ledger, step: int, metrics: dict[str, float]
+) -> str:
+    """One line on where a trial stands."""
+    spent = ledger.seconds(Account.SUBMISSION)
+    return (
+        f"step {step:,}  {target_text(config, metrics)}  "
+        f"{spent:.1f} of {config.budget_sec:g} s, {left_text(config, spent)}  [{shares_text(ledger)}]"
+    )
+
+
+def target_text(config: TrialConfig, metrics: dict[str, float]) -> str:
+    """The deciding metric against its target."""
+    target = config.workload.target
+    value = metrics.get(f"validation/{target.metric}")
+    measured = "not measured yet" if value is None else f"{value:.4f}"
+    return f"validation/{target.metric} {measured} (target {target.validation:g})"
+
+
+def left_text(config: TrialConfig, spent: float) -> str:
+    """The time left in the budget."""
+    return f"at most {max(0.0, config.budget_sec - spent):.0f} s left"
+
+
+def shares_text(ledger: Ledger) -> str:
+    """The accounts' shares of the wall time."""
+    total = ledger.total() or 1.0
+    return ", ".join(
+        f"{name.replace('_', ' ')} {100 * seconds / total:.0f} %"
+        for name, seconds in ledger.as_dict().items()
+    )
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)

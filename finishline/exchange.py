@@ -1,0 +1,58 @@
+"""The folder in memory through which arrays travel from the worker to the referee."""
+
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from finishline.errors import InfrastructureError, RuleViolation
+
+_TMPFS = Path("/dev/shm")
+_HEADER_BYTES = 16 * 1024 * 1024
+
+
+class Exchange:
+    """A fresh private folder, on tmpfs where there is one.
+
+    The worker writes here, so names are the referee's own, links are not followed, sizes are
+    bounded, and what has been read cannot change any more.
+    """
+
+    def __init__(self) -> None:
+        parent = _TMPFS if os.access(_TMPFS, os.W_OK) else None
+        self.path = Path(tempfile.mkdtemp(prefix="finishline-", dir=parent))
+
+    def read(self, name: str, array_bytes: int) -> bytes:
+        """The bytes of a file with ``array_bytes`` bytes of arrays and a header.
+
+        Raises:
+          RuleViolation: it is no regular file of about that size.
+        """
+        try:
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise RuleViolation(f"The worker announced {name} but there is none.") from error
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            limit = array_bytes + _HEADER_BYTES
+            if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+                raise RuleViolation(
+                    f"The worker's {name} is no regular file of at most {limit} bytes."
+                )
+            return file.read(limit)
+
+    def put(self, source: Path, name: str) -> None:
+        """Copies a file into the folder."""
+        try:
+            shutil.copyfile(source, self.path / name)
+        except OSError as error:
+            raise InfrastructureError(f"{source} cannot be copied: {error.strerror}.") from error
+
+    def files(self, pattern: str) -> list[Path]:
+        """Regular files that match ``pattern``, links left out."""
+        return sorted(p for p in self.path.glob(pattern) if p.is_file() and not p.is_symlink())
+
+    def remove(self) -> None:
+        """Deletes the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What the harness needs of each framework."""

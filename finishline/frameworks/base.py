@@ -1,0 +1,194 @@
+"""What the worker and the referee need from a framework, and what both frameworks share."""
+
+import importlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from finishline import spec
+from finishline.errors import SubmissionError
+from finishline.workload import WorkloadDefinition
+
+FRAMEWORKS = ("jax", "pytorch")
+
+NumpyBatch = Mapping[str, np.ndarray]
+# Name of each array of a snapshot -> (shape, dtype).
+SnapshotSpec = dict[str, tuple[tuple[int, ...], np.dtype]]
+
+
+class WorkloadView(spec.Workload):
+    """The part of ``spec.Workload`` that does not depend on the framework.
+
+    Args:
+      definition: the workload.
+      num_examples: examples by split ('train', 'validation', 'test').
+      max_allowed_runtime_sec: the budget in force, under self-tuning more than the workload's own.
+    """
+
+    def __init__(
+        self,
+        definition: WorkloadDefinition,
+        num_examples: Mapping[str, int],
+        max_allowed_runtime_sec: float | None = None,
+    ):
+        self.loss_type = definition.loss_type
+        self.target_metric_name = definition.target.metric
+        self.validation_target_value = definition.target.validation
+        self.max_allowed_runtime_sec = (
+            max_allowed_runtime_sec or definition.max_allowed_runtime_sec
+        )
+        self.eval_period_time_sec = definition.eval_period_time_sec
+        self.step_hint = definition.step_hint
+        self.num_train_examples = num_examples["train"]
+        self.num_eval_train_examples = min(
+            definition.num_eval_train_examples, self.num_train_examples
+        )
+        self.num_validation_examples = num_examples["validation"]
+        self.num_test_examples = num_examples["test"]
+        self.eval_batch_size = definition.eval_batch_size
+        self.metrics_logger: spec.MetricsLogger | None = None
+        self.param_shapes: Any = None
+        self.model_params_types: Any = None
+        self._default_dropout_rate = definition.dropout_rate
+        self._output_layer: str | None = None
+
+    def is_output_params(self, param_key: str) -> bool:
+        """Whether ``param_key``, with '.' or '/' between its parts, is in the output layer."""
+        parts = param_key.replace("/", ".").split(".")
+        return self._output_layer is not None and self._output_layer in parts
+
+
+class Runtime(Protocol):
+    """One framework, set up for one workload. Used by the worker to train, by the referee to evaluate.
+
+    Attributes:
+      workload: what the submission sees.
+    """
+
+    workload: WorkloadView
+
+    def init_model(self, seed: int, example: NumpyBatch) -> tuple[Any, Any]:
+        """Fresh (parameters, model state); fills in the workload's shapes and types.
+
+        ``example`` is a batch of at least one example on the host.
+        """
+
+    def seed_everything(self, seed: int) -> None:
+        """Seeds the framework's global random generators, for submissions that use them."""
+
+    def place(self, batches: Sequence[NumpyBatch]) -> Iterable[Any]:
+        """The batches on the device, in their order. The arrays must not be written to any more."""
+
+    def step_keys(self, rows: np.ndarray) -> Iterable[Any]:
+        """Keys for the submission from random bits of shape (keys, 2), uint32."""
+
+    def throttle(self, params: Any) -> None:
+        """Called every few steps: waits until the device is at most a few steps behind the host."""
+
+    def snapshot(self, params: Any, model_state: Any) -> dict[str, np.ndarray]:
+        """All arrays that an evaluation needs, by name, on the host. Waits for the device.
+
+        Raises:
+          SubmissionError: the parameters are not of the framework's kind.
+        """
+
+    def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
+        """(parameters, model state) from ``snapshot``'s arrays."""
+
+    def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
+        """Writes the optimizer state and the random generators; returns what cannot be saved."""
+
+    def load_state(self, optimizer_state: Any, path: Path) -> Any:
+        """The saved state in the structure of ``optimizer_state``, a freshly initialised one."""
+
+    def snapshot_spec(self) -> SnapshotSpec:
+        """What ``snapshot`` must hold for this workload."""
+
+    def evaluate(
+        self, params: Any, model_state: Any, batches: Iterable[NumpyBatch]
+    ) -> dict[str, float]:
+        """The workload's metrics, averaged exactly over the examples whose weight is 1."""
+
+
+def create_runtime(
+    framework: str,
+    definition: WorkloadDefinition,
+    num_examples: Mapping[str, int],
+    *,
+    max_allowed_runtime_sec: float | None = None,
+    num_devices: int = 1,
+    compile_model: bool = False,
+) -> Runtime:
+    """The runtime of ``framework``; imports the framework."""
+    module = importlib.import_module(f"finishline.frameworks.{framework}.runtime")
+    return module.Runtime(
+        definition,
+        num_examples,
+        max_allowed_runtime_sec=max_allowed_runtime_sec,
+        num_devices=num_devices,
+        compile_model=compile_model,
+    )
+
+
+def check_snapshot(arrays: Mapping[str, Any], expected: SnapshotSpec) -> None:
+    """Checks that a snapshot has the workload's arrays and no others.
+
+    Raises:
+      SubmissionError: names, shapes or dtypes differ, or values are not finite.
+    """
+    missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
+    if missing or extra:
+        raise SubmissionError(
+            f"The snapshot has other arrays than the model: missing {missing[:3]}, "
+            f"unknown {extra[:3]}."
+        )
+    for name, (shape, dtype) in expected.items():
+        array = arrays[name]
+        if tuple(array.shape) != shape or array.dtype != dtype:
+            raise SubmissionError(
+                f"Parameter {name!r} arrived as {array.dtype}{list(array.shape)}; "
+                f"the model has {dtype}{list(shape)}."
+            )
+        if not np.isfinite(array).all():
+            raise SubmissionError(
+                f"Parameter {name!r} holds NaN or infinity: the training has diverged."
+            )
+
+
+class Ranks(Protocol):
+    """The processes of one worker; each has one device or, in JAX, all of them."""
+
+    rank: int
+    world_size: int
+
+    def broadcast(self, values: list[int]) -> list[int]:
+        """Rank 0's integers, on every rank."""
+
+    def barrier(self) -> None:
+        """Waits until every rank has come here."""
+
+
+class SingleRank:
+    """A worker of one process."""
+
+    rank = 0
+    world_size = 1
+
+    def broadcast(self, values: list[int]) -> list[int]:
+        """Returns ``values``."""
+        return values
+
+    def barrier(self) -> None:
+        """Returns at once."""
+
+
+def join_ranks() -> Ranks:
+    """The ranks of this worker; waits for the others if ``torchrun`` started this process."""
+    if "LOCAL_RANK" not in os.environ:
+        return SingleRank()
+    from finishline.frameworks.pytorch.distributed import TorchRanks
+
+    return TorchRanks()

@@ -1,0 +1,24 @@
+"""Settings that must be in the environment before a framework is imported."""
+
+import os
+from collections.abc import MutableMapping
+
+
+def prepare_environment(
+    framework: str, num_devices: int = 1, environment: MutableMapping[str, str] = os.environ
+) -> None:
+    """Sets what referee and worker need to share a machine.
+
+    Args:
+      framework: 'jax' or 'pytorch'.
+      num_devices: devices that this process uses.
+      environment: what to change.
+    """
+    if framework != "jax":
+        return
+    # Two processes use the GPU: neither may take all of its memory.
+    environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    flag = "--xla_force_host_platform_device_count"
+    if num_devices > 1 and flag not in environment.get("XLA_FLAGS", ""):
+        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {flag}={num_devices}".strip()

@@ -1,0 +1,80 @@
+"""The losses in JAX. The PyTorch twins are in ``finishline/frameworks/pytorch/losses.py``."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from finishline.spec import LossType
+
+Array = jax.Array
+
+
+def softmax_cross_entropy(labels: Array, logits: Array, label_smoothing: float) -> Array:
+    """Cross-entropy with the softmax of ``logits`` (..., classes): -sum_k y_k log p_k.
+
+    ``labels`` are class indices (...) or distributions (..., classes). Smoothing with weight a
+    makes them (1 - a) y + a / classes (Szegedy et al., 2016, arXiv:1512.00567, section 7).
+    """
+    if labels.ndim < logits.ndim:
+        labels = jax.nn.one_hot(labels, logits.shape[-1])
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(labels, label_smoothing))
+
+
+def sigmoid_cross_entropy(labels: Array, logits: Array, label_smoothing: float) -> Array:
+    """-y log s(z) - (1 - y) log(1 - s(z)), summed over all axes but the first."""
+    labels = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    return _sum_but_first(optax.sigmoid_binary_cross_entropy(logits, labels))
+
+
+def mean_squared_error(labels: Array, logits: Array, label_smoothing: float) -> Array:
+    """(z - y)^2, averaged over all axes but the first; label smoothing does not apply."""
+    del label_smoothing
+    return _mean_but_first(jnp.square(logits - labels))
+
+
+def mean_absolute_error(labels: Array, logits: Array, label_smoothing: float) -> Array:
+    """|z - y|, averaged over all axes but the first; label smoothing does not apply."""
+    del label_smoothing
+    return _mean_but_first(jnp.abs(logits - labels))
+
+
+LOSSES: dict[LossType, Callable[[Array, Array, float], Array]] = {
+    LossType.SOFTMAX_CROSS_ENTROPY: softmax_cross_entropy,
+    LossType.SIGMOID_CROSS_ENTROPY: sigmoid_cross_entropy,
+    LossType.MEAN_SQUARED_ERROR: mean_squared_error,
+    LossType.MEAN_ABSOLUTE_ERROR: mean_absolute_error,
+}
+
+
+def compute_loss(
+    loss_type: LossType,
+    labels: Array,
+    logits: Array,
+    mask: Array | None = None,
+    label_smoothing: float = 0.0,
+) -> dict[str, Array]:
+    """The loss of a batch: ``summed`` (), ``n_valid_examples`` () and ``per_example`` (batch,).
+
+    ``mask`` has the shape of ``per_example``; entries of weight 0 count neither in the sum nor in
+    the number of valid examples.
+    """
+    per_example = LOSSES[loss_type](labels, logits, label_smoothing)
+    if mask is None:
+        n_valid = jnp.asarray(per_example.size, per_example.dtype)
+    else:
+        per_example, n_valid = per_example * mask, mask.sum()
+    return {
+        "summed": per_example.sum(),
+        "n_valid_examples": n_valid,
+        "per_example": per_example,
+    }
+
+
+def _sum_but_first(x: Array) -> Array:
+    return x.reshape(x.shape[0], -1).sum(axis=-1)
+
+
+def _mean_but_first(x: Array) -> Array:
+    return x.reshape(x.shape[0], -1).mean(axis=-1)

@@ -1,0 +1,39 @@
+"""Metrics that are sums over examples, in JAX; they are accumulated on the device.
+
+The PyTorch twins are in ``finishline/frameworks/pytorch/metrics.py``.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from finishline.frameworks.jax.losses import compute_loss
+from finishline.spec import LossType
+
+Array = jax.Array
+
+
+def accuracy(loss_type: LossType, labels: Array, logits: Array, weights: Array) -> Array:
+    """How many examples have their label at the largest logit; the lowest index wins a tie."""
+    del loss_type
+    return ((jnp.argmax(logits, axis=-1) == labels) * weights).sum()
+
+
+def loss(loss_type: LossType, labels: Array, logits: Array, weights: Array) -> Array:
+    """The summed training loss without label smoothing."""
+    return compute_loss(loss_type, labels, logits, weights)["summed"]
+
+
+METRICS: dict[str, Callable[[LossType, Array, Array, Array], Array]] = {
+    "accuracy": accuracy,
+    "loss": loss,
+}
+
+
+def metric_sums(
+    names: Sequence[str], loss_type: LossType, labels: Array, logits: Array, weights: Array
+) -> Array:
+    """Sums of the metrics over a batch and, last, the sum of the weights: (len(names) + 1,)."""
+    sums = [METRICS[name](loss_type, labels, logits, weights) for name in names]
+    return jnp.stack([*sums, weights.sum()])

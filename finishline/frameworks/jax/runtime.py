@@ -1,0 +1,217 @@
+"""JAX: one process, arrays sharded by the batch over the local devices."""
+
+import collections
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from finishline import spec
+from finishline.errors import InfrastructureError, SubmissionError
+from finishline.frameworks.base import NumpyBatch, SnapshotSpec, WorkloadView
+from finishline.frameworks.jax.losses import compute_loss
+from finishline.frameworks.jax.metrics import metric_sums
+from finishline.frameworks.jax.roles import parameter_types
+from finishline.workload import WorkloadDefinition
+
+_CALLS_IN_FLIGHT = 2
+
+
+class JaxWorkload(WorkloadView):
+    """A workload with a ``flax.linen`` model, as submissions see it."""
+
+    def __init__(self, model: Any, definition: WorkloadDefinition, *args: Any):
+        super().__init__(definition, *args)
+        self._model = model
+        self._output_layer = model.output_layer
+
+    def model_fn(
+        self,
+        params: Any,
+        augmented_and_preprocessed_input_batch: Mapping[str, Any],
+        model_state: Any,
+        mode: spec.ForwardPassMode,
+        rng: Any,
+        update_batch_norm: bool,
+        dropout_rate: Any = None,
+    ) -> tuple[jax.Array, Any]:
+        """See ``spec.Workload.model_fn``."""
+        variables = {"params": params, **(model_state or {})}
+        batch = augmented_and_preprocessed_input_batch
+        if mode is spec.ForwardPassMode.EVAL:
+            return self._model.apply(variables, batch, train=False, dropout_rate=0.0), model_state
+        rate = self._default_dropout_rate if dropout_rate is None else dropout_rate
+        logits, updated = self._model.apply(
+            variables,
+            batch,
+            train=True,
+            dropout_rate=rate,
+            rngs=None if rng is None else {"dropout": rng},
+            mutable=list(model_state or ()),
+        )
+        return logits, (updated if model_state and update_batch_norm else model_state)
+
+    def loss_fn(
+        self,
+        label_batch: jax.Array,
+        logits_batch: jax.Array,
+        mask_batch: jax.Array | None = None,
+        label_smoothing: Any = 0.0,
+    ) -> dict[str, jax.Array]:
+        """See ``spec.Workload.loss_fn``."""
+        return compute_loss(
+            self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing
+        )
+
+
+class Runtime:
+    """See ``finishline.frameworks.base.Runtime``."""
+
+    def __init__(
+        self,
+        definition: WorkloadDefinition,
+        num_examples: Mapping[str, int],
+        *,
+        max_allowed_runtime_sec: float | None = None,
+        num_devices: int = 1,
+        compile_model: bool = False,
+    ):
+        del compile_model  # submissions compile their own step with jax.jit
+        if num_devices > jax.local_device_count():
+            raise InfrastructureError(
+                f"{num_devices} devices are asked for; JAX sees {jax.local_device_count()}."
+            )
+        self._definition = definition
+        self._model = definition.model_module("jax").Model(**definition.model)
+        self.workload = JaxWorkload(
+            self._model, definition, num_examples, max_allowed_runtime_sec
+        )
+        mesh = Mesh(np.asarray(jax.local_devices()[:num_devices]), ("batch",))
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._sharded_chunk = NamedSharding(mesh, PartitionSpec(None, "batch"))
+        self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
+        self._in_flight: collections.deque[jax.Array] = collections.deque()
+        self._variables: Any = None
+
+    def init_model(self, seed: int, example: NumpyBatch) -> tuple[Any, Any]:
+        """See ``base.Runtime.init_model``."""
+        example = {name: array[:1] for name, array in example.items()}
+        init = functools.partial(self._model.init, train=False, dropout_rate=0.0)
+        variables = jax.jit(init, out_shardings=self._replicated)(jax.random.key(seed), example)
+        self._declare(variables, example)
+        return _split(variables)
+
+    def _declare(self, variables: Any, example: NumpyBatch) -> None:
+        self._variables = jax.eval_shape(lambda: variables)
+        params = variables["params"]
+        self.workload.param_shapes = jax.tree.map(lambda p: spec.ShapeTuple(p.shape), params)
+        self.workload.model_params_types = parameter_types(self._model, params, example)
+
+    def snapshot_spec(self) -> SnapshotSpec:
+        """See ``base.Runtime.snapshot_spec``."""
+        flat = flax.traverse_util.flatten_dict(self._variables, sep="/")
+        return {name: (leaf.shape, np.dtype(leaf.dtype)) for name, leaf in flat.items()}
+
+    def seed_everything(self, seed: int) -> None:
+        """Does nothing: JAX has no global generator."""
+
+    def place(self, batches: Sequence[NumpyBatch]) -> Iterable[Any]:
+        """See ``base.Runtime.place``. One transfer for all: each costs as much as a small step."""
+        if len(batches) == 1:
+            return [jax.device_put(dict(batches[0]), self._sharded)]
+        stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+        return _unstack(jax.device_put(stacked, self._sharded_chunk), self._sharded)
+
+    def step_keys(self, rows: np.ndarray) -> Iterable[Any]:
+        """See ``base.Runtime.step_keys``."""
+        return _unstack(jax.device_put(rows, self._replicated), self._replicated)
+
+    def throttle(self, params: Any) -> None:
+        """See ``base.Runtime.throttle``.
+
+        Parameters are usually donated to the next step, so a probe computed from them is awaited.
+        """
+        self._in_flight.append(_probe(jax.tree.leaves(params)[0]))
+        if len(self._in_flight) > _CALLS_IN_FLIGHT:
+            self._in_flight.popleft().block_until_ready()
+
+    def snapshot(self, params: Any, model_state: Any) -> dict[str, np.ndarray]:
+        """See ``base.Runtime.snapshot``."""
+        try:
+            variables = {"params": params, **(model_state or {})}
+            flat = flax.traverse_util.flatten_dict(variables, sep="/")
+            return {name: np.asarray(leaf) for name, leaf in jax.device_get(flat).items()}
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise SubmissionError(
+                f"The returned parameters and model state are no nested dicts of arrays: {error}."
+            ) from error
+
+    def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
+        """See ``base.Runtime.load_snapshot``."""
+        variables = flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
+        return _split(jax.device_put(variables, self._replicated))
+
+    def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
+        """See ``base.Runtime.save_state``. Leaves that are no arrays are rebuilt by the submission."""
+        leaves = jax.tree.leaves(optimizer_state)
+        kept = {str(i): jax.device_get(leaf) for i, leaf in enumerate(leaves) if _is_data(leaf)}
+        path.write_bytes(flax.serialization.msgpack_serialize(kept))
+        return [f"leaf {i}: {leaf!r:.60}" for i, leaf in enumerate(leaves) if not _is_data(leaf)]
+
+    def load_state(self, optimizer_state: Any, path: Path) -> Any:
+        """See ``base.Runtime.load_state``."""
+        leaves, structure = jax.tree.flatten(optimizer_state)
+        for index, value in flax.serialization.msgpack_restore(path.read_bytes()).items():
+            is_array = isinstance(leaves[int(index)], jax.Array)
+            leaves[int(index)] = jax.device_put(value, self._replicated) if is_array else value
+        return jax.tree.unflatten(structure, leaves)
+
+    def evaluate(
+        self, params: Any, model_state: Any, batches: Iterable[NumpyBatch]
+    ) -> dict[str, float]:
+        """See ``base.Runtime.evaluate``."""
+        sums = [self._evaluate_batch(params, model_state, dict(batch)) for batch in batches]
+        *totals, count = np.sum(jax.device_get(sums), axis=0, dtype=np.float64)
+        names = self._definition.metrics
+        return {name: float(total / count) for name, total in zip(names, totals, strict=True)}
+
+    @functools.cached_property
+    def _evaluate_batch(self) -> Any:
+        def evaluate(params: Any, model_state: Any, batch: Any) -> jax.Array:
+            logits, _ = self.workload.model_fn(
+                params, batch, model_state, spec.ForwardPassMode.EVAL, None, False
+            )
+            definition = self._definition
+            weights = batch["weights"]
+            return metric_sums(
+                definition.metrics, definition.loss_type, batch["targets"], logits, weights
+            )
+
+        return jax.jit(evaluate)
+
+
+def _split(variables: Mapping[str, Any]) -> tuple[Any, Any]:
+    state = {name: value for name, value in variables.items() if name != "params"}
+    return variables["params"], state or None
+
+
+def _is_data(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float | bool)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _unstack(tree: Any, sharding: NamedSharding) -> list[Any]:
+    leaves, structure = jax.tree.flatten(tree)
+    slices = [structure.unflatten(leaf[i] for leaf in leaves) for i in range(len(leaves[0]))]
+    return jax.lax.with_sharding_constraint(slices, sharding)
+
+
+@jax.jit
+def _probe(x: jax.Array) -> jax.Array:
+    return jnp.ravel(x)[0]

@@ -1,0 +1,1 @@
+"""PyTorch: models are nn.Modules, one process a device."""

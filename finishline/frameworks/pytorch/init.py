@@ -1,0 +1,27 @@
+"""Initialisers that PyTorch lacks."""
+
+import math
+
+import torch
+from torch import nn
+
+# Standard deviation of a standard normal variable truncated to [-2, 2].
+_TRUNCATED_STD = 0.87962566103423978
+
+
+@torch.no_grad()
+def lecun_normal_(module: nn.Module) -> None:
+    """Sets kernels to LeCun-normal and biases to 0, as flax does; for ``module.apply``.
+
+    A kernel's elements have variance 1 / fan_in and are cut at two standard deviations of the
+    untruncated normal. Touches ``nn.Linear`` and ``nn.Conv1d/2d/3d`` only.
+
+    Source: LeCun, Bottou, Orr and Müller, 1998, "Efficient BackProp", section 4.6.
+    """
+    if not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return
+    fan_in = module.weight[0].numel()
+    std = math.sqrt(1 / fan_in) / _TRUNCATED_STD
+    nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,104 @@
+"""Layers with the definitions of flax, so that both frameworks train the same model."""
+
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn import functional as F
+
+
+def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
+    """Sets each element of ``x`` to 0 with probability ``rate`` and divides the others by 1 - rate.
+
+    Args:
+      x: of any shape.
+      rate: in [0, 1]. At 0 no random bits are drawn.
+      training: False makes this the identity.
+    """
+    if not training or rate == 0:
+        return x
+    return F.dropout(x, rate)
+
+
+class BatchNorm2d(nn.Module):
+    """Batch norm of (batch, channels, height, width) with the running statistics of flax.
+
+    It differs from ``nn.BatchNorm2d`` in this: the running variance is the mean of the biased
+    variances of the batches, and under ``torch.distributed`` the statistics are those of the batch
+    of all ranks, on any device.
+
+    Attributes:
+      update_running_statistics: False leaves the running statistics as they are in training.
+    """
+
+    def __init__(self, num_features: int, *, decay: float = 0.9, eps: float = 1e-5):
+        """Args: number of channels, share of the old running statistics that is kept, epsilon."""
+        super().__init__()
+        self.decay = decay
+        self.eps = eps
+        self.update_running_statistics = True
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.running_mean: torch.Tensor
+        self.running_var: torch.Tensor
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalises each channel of ``x``, (batch, channels, height, width)."""
+        if not self.training:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        if _num_processes() > 1:
+            y, mean, variance = self._normalize_over_ranks(x)
+        else:
+            y, mean, inverse_std = torch.native_batch_norm(
+                x, self.weight, self.bias, None, None, True, 0.0, self.eps
+            )
+            variance = inverse_std.detach().pow(-2).sub(self.eps).clamp(min=0)
+        if self.update_running_statistics:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), 1 - self.decay)
+                self.running_var.lerp_(variance.to(self.running_var.dtype), 1 - self.decay)
+        return y
+
+    def _normalize_over_ranks(
+        self, x: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The output, and mean and biased variance of each channel over the batch of all ranks."""
+        dims, shape = (0, 2, 3), (1, -1, 1, 1)
+        count = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)
+        sums = _SumOverRanks.apply(torch.cat([x.float().sum(dims), count]))
+        mean = sums[:-1] / sums[-1]  # (channels,)
+        centred = x - mean.view(shape)
+        variance = _SumOverRanks.apply(centred.square().sum(dims)) / sums[-1]
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        y = centred * scale.view(shape) + self.bias.view(shape)
+        return y.to(x.dtype), mean.detach(), variance.detach()
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        return f"{len(self.weight)}, decay={self.decay}, eps={self.eps}"
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of a tensor over all ranks; its gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _num_processes() -> int:
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1

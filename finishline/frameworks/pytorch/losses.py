@@ -1,0 +1,80 @@
+"""The losses in PyTorch. The JAX twins are in ``finishline/frameworks/jax/losses.py``."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from finishline.spec import LossType
+
+
+def softmax_cross_entropy(labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy with the softmax of ``logits`` (..., classes): -sum_k y_k log p_k.
+
+    ``labels`` are class indices (...) or distributions (..., classes). Smoothing with weight a
+    makes them (1 - a) y + a / classes (Szegedy et al., 2016, arXiv:1512.00567, section 7).
+    """
+    n_classes = logits.shape[-1]
+    if labels.ndim < logits.ndim:
+        target, shape = labels.reshape(-1).long(), labels.shape
+    else:
+        target, shape = labels.reshape(-1, n_classes), labels.shape[:-1]
+    losses = F.cross_entropy(
+        logits.reshape(-1, n_classes), target, reduction="none", label_smoothing=label_smoothing
+    )
+    return losses.reshape(shape)
+
+
+def sigmoid_cross_entropy(labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
+    """-y log s(z) - (1 - y) log(1 - s(z)), summed over all axes but the first."""
+    labels = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return losses.flatten(start_dim=1).sum(dim=-1) if losses.ndim > 1 else losses
+
+
+def mean_squared_error(labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
+    """(z - y)^2, averaged over all axes but the first; label smoothing does not apply."""
+    del label_smoothing
+    return _mean_but_first((logits - labels).square())
+
+
+def mean_absolute_error(labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
+    """|z - y|, averaged over all axes but the first; label smoothing does not apply."""
+    del label_smoothing
+    return _mean_but_first((logits - labels).abs())
+
+
+LOSSES: dict[LossType, Callable[[Tensor, Tensor, float], Tensor]] = {
+    LossType.SOFTMAX_CROSS_ENTROPY: softmax_cross_entropy,
+    LossType.SIGMOID_CROSS_ENTROPY: sigmoid_cross_entropy,
+    LossType.MEAN_SQUARED_ERROR: mean_squared_error,
+    LossType.MEAN_ABSOLUTE_ERROR: mean_absolute_error,
+}
+
+
+def compute_loss(
+    loss_type: LossType,
+    labels: Tensor,
+    logits: Tensor,
+    mask: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> dict[str, Tensor]:
+    """The loss of a batch: ``summed`` (), ``n_valid_examples`` () and ``per_example`` (batch,).
+
+    ``mask`` has the shape of ``per_example``; entries of weight 0 count neither in the sum nor in
+    the number of valid examples.
+    """
+    per_example = LOSSES[loss_type](labels, logits, label_smoothing)
+    if mask is None:
+        n_valid = per_example.new_tensor(per_example.numel())
+    else:
+        per_example, n_valid = per_example * mask, mask.sum()
+    return {
+        "summed": per_example.sum(),
+        "n_valid_examples": n_valid,
+        "per_example": per_example,
+    }
+
+
+def _mean_but_first(x: Tensor) -> Tensor:
+    return x.flatten(start_dim=1).mean(dim=-1) if x.ndim > 1 else x

@@ -1,0 +1,244 @@
+"""PyTorch: one process a device, joined by DistributedDataParallel."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from finishline import spec
+from finishline.errors import InfrastructureError, SubmissionError
+from finishline.frameworks.base import NumpyBatch, SnapshotSpec, WorkloadView
+from finishline.frameworks.pytorch import distributed
+from finishline.frameworks.pytorch.layers import BatchNorm2d
+from finishline.frameworks.pytorch.losses import compute_loss
+from finishline.frameworks.pytorch.metrics import metric_sums
+from finishline.frameworks.pytorch.roles import parameter_types
+from finishline.frameworks.pytorch.state import pack, unpack
+from finishline.workload import WorkloadDefinition
+
+_CALLS_IN_FLIGHT = 2
+
+
+class PyTorchWorkload(WorkloadView):
+    """A workload with a ``torch.nn`` model, as submissions see it."""
+
+    def __init__(self, output_layer: str | None, definition: WorkloadDefinition, *args: Any):
+        super().__init__(definition, *args)
+        self._output_layer = output_layer
+
+    def model_fn(
+        self,
+        params: nn.Module,
+        augmented_and_preprocessed_input_batch: Mapping[str, Tensor],
+        model_state: Any,
+        mode: spec.ForwardPassMode,
+        rng: Any,
+        update_batch_norm: bool,
+        dropout_rate: float | None = None,
+    ) -> tuple[Tensor, Any]:
+        """See ``spec.Workload.model_fn``. Dropout draws from PyTorch's global generator."""
+        del rng
+        is_training = mode is spec.ForwardPassMode.TRAIN
+        if params.training is not is_training:
+            params.train(is_training)
+        if not is_training:
+            with torch.no_grad():
+                return params(augmented_and_preprocessed_input_batch, dropout_rate=0.0), None
+        _set_batch_norm_update(params, update_batch_norm)
+        rate = self._default_dropout_rate if dropout_rate is None else dropout_rate
+        return params(augmented_and_preprocessed_input_batch, dropout_rate=rate), model_state
+
+    def loss_fn(
+        self,
+        label_batch: Tensor,
+        logits_batch: Tensor,
+        mask_batch: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> dict[str, Tensor]:
+        """See ``spec.Workload.loss_fn``. Not summed over the ranks of a distributed run."""
+        return compute_loss(
+            self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing
+        )
+
+
+class Runtime:
+    """See ``finishline.frameworks.base.Runtime``."""
+
+    def __init__(
+        self,
+        definition: WorkloadDefinition,
+        num_examples: Mapping[str, int],
+        *,
+        max_allowed_runtime_sec: float | None = None,
+        num_devices: int = 1,
+        compile_model: bool = False,
+    ):
+        is_cuda = torch.cuda.is_available()
+        if num_devices > 1 and is_cuda and num_devices > torch.cuda.device_count():
+            raise InfrastructureError(
+                f"{num_devices} devices are asked for; PyTorch sees {torch.cuda.device_count()}."
+            )
+        self.device = torch.device("cuda", distributed.local_rank()) if is_cuda else torch.device("cpu")
+        self._definition = definition
+        self._model_class = definition.model_module("pytorch").Model
+        self._is_distributed = num_devices > 1
+        self._compile_model = compile_model
+        output_layer = self._model_class.output_layer
+        self.workload = PyTorchWorkload(
+            output_layer, definition, num_examples, max_allowed_runtime_sec
+        )
+        self._events: list[torch.cuda.Event] = []
+        self._spec: SnapshotSpec = {}
+
+    def init_model(self, seed: int, example: NumpyBatch) -> tuple[nn.Module, None]:
+        """See ``base.Runtime.init_model``."""
+        del example  # PyTorch's models know their input sizes
+        torch.manual_seed(seed)
+        model = self._model_class(**self._definition.model)
+        self._spec = {name: _array_spec(tensor) for name, tensor in model.state_dict().items()}
+        self.workload.param_shapes = {
+            name: spec.ShapeTuple(tuple(p.shape)) for name, p in model.named_parameters()
+        }
+        self.workload.model_params_types = parameter_types(model)
+        return self._to_device(model), None
+
+    def _to_device(self, model: nn.Module) -> nn.Module:
+        model = model.to(self.device)
+        if self._compile_model:
+            model.compile()
+        if not self._is_distributed:
+            return model
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        # Batch norm already shares its statistics, so every rank has the same buffers.
+        return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+
+    def snapshot_spec(self) -> SnapshotSpec:
+        """See ``base.Runtime.snapshot_spec``."""
+        return dict(self._spec)
+
+    def seed_everything(self, seed: int) -> None:
+        """Seeds the generators of Python, NumPy and PyTorch, differently on each rank."""
+        seed = (seed + distributed.rank()) % 2**63
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+
+    def place(self, batches: Sequence[NumpyBatch]) -> Iterable[dict[str, Tensor]]:
+        """See ``base.Runtime.place``."""
+        return [
+            {name: self._place(torch.from_numpy(array)) for name, array in batch.items()}
+            for batch in batches
+        ]
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def step_keys(self, rows: np.ndarray) -> Iterable[np.ndarray]:
+        """See ``base.Runtime.step_keys``; PyTorch submissions get the bits themselves."""
+        return list(rows)
+
+    def throttle(self, params: nn.Module) -> None:
+        """See ``base.Runtime.throttle``; work on the CPU is never ahead."""
+        del params
+        if self.device.type != "cuda":
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._events.append(event)
+        if len(self._events) > _CALLS_IN_FLIGHT:
+            self._events.pop(0).synchronize()
+
+    def snapshot(self, params: nn.Module, model_state: Any) -> dict[str, np.ndarray]:
+        """See ``base.Runtime.snapshot``."""
+        del model_state
+        if not isinstance(params, nn.Module):
+            raise SubmissionError(
+                f"The returned parameters are a {type(params).__name__}; PyTorch submissions "
+                "return the torch.nn.Module that they were given."
+            )
+        module = params.module if isinstance(params, DistributedDataParallel) else params
+        # A copy, because on the CPU .numpy() shares memory with the live parameters.
+        return {
+            name: tensor.detach().cpu().numpy().copy()
+            for name, tensor in module.state_dict().items()
+        }
+
+    def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[nn.Module, None]:
+        """See ``base.Runtime.load_snapshot``."""
+        model = self._model_class(**self._definition.model)
+        state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        model.load_state_dict(state, strict=True)
+        return self._to_device(model), None
+
+    def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
+        """See ``base.Runtime.save_state``."""
+        packed, not_saved = pack(optimizer_state)
+        torch.save({"optimizer_state": packed, "generators": _generator_states()}, path)
+        return not_saved
+
+    def load_state(self, optimizer_state: Any, path: Path) -> Any:
+        """See ``base.Runtime.load_state``."""
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        restored = unpack(optimizer_state, saved["optimizer_state"])
+        _set_generator_states(saved["generators"])
+        return restored
+
+    @torch.inference_mode()
+    def evaluate(
+        self, params: nn.Module, model_state: Any, batches: Iterable[NumpyBatch]
+    ) -> dict[str, float]:
+        """See ``base.Runtime.evaluate``."""
+        names = self._definition.metrics
+        sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=self.device)
+        for batch in batches:
+            tensors = {k: torch.from_numpy(v).to(self.device) for k, v in batch.items()}
+            logits, _ = self.workload.model_fn(
+                params, tensors, model_state, spec.ForwardPassMode.EVAL, None, False
+            )
+            sums += metric_sums(
+                names, self._definition.loss_type, tensors["targets"], logits, tensors["weights"]
+            )
+        *totals, count = sums.tolist()
+        return {name: total / count for name, total in zip(names, totals, strict=True)}
+
+
+def _set_batch_norm_update(params: nn.Module, update: bool) -> None:
+    # The walk over all modules is needed only when the flag changes, which is rare.
+    if getattr(params, "_batch_norm_update", None) is update:
+        return
+    for module in params.modules():
+        if isinstance(module, BatchNorm2d):
+            module.update_running_statistics = update
+    params._batch_norm_update = update  # type: ignore[assignment]
+
+
+def _array_spec(tensor: Tensor) -> tuple[tuple[int, ...], np.dtype]:
+    return tuple(tensor.shape), tensor.cpu().numpy().dtype
+
+
+def _generator_states() -> dict[str, Any]:
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, torch.from_numpy(np.asarray(keys)), position, has_gauss, gauss],
+        "python": random.getstate(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_generator_states(states: Mapping[str, Any]) -> None:
+    torch.set_rng_state(states["torch"].cpu())
+    kind, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy(), position, has_gauss, gauss))
+    random.setstate(states["python"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu())

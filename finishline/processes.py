@@ -1,0 +1,139 @@
+"""The worker's process tree: freezing, thawing and ending all of it.
+
+The referee makes itself the subreaper of its descendants, so that a process which a submission
+starts stays in the tree even when it leaves its session and its parent dies. A stopped process can
+arrange to be continued by the kernel (a timer that sends SIGCONT), so ``thaw`` also tells whether
+anything used the CPU while the clock stood still.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+
+from finishline.errors import InfrastructureError
+
+_PR_SET_CHILD_SUBREAPER = 36
+_STOPPED = frozenset("TtZX")
+_FREEZE_TIMEOUT = 10.0
+
+
+def become_subreaper() -> None:
+    """Makes orphaned descendants children of this process; does nothing outside Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class ProcessTree:
+    """All descendants of this process but those that were there when the object was made."""
+
+    def __init__(self) -> None:
+        become_subreaper()
+        self._own = frozenset(_descendants(frozenset()))
+        self._cpu_at_freeze: dict[int, int] = {}
+
+    def pids(self) -> list[int]:
+        """The processes that are there now."""
+        return _descendants(self._own)
+
+    def freeze(self) -> None:
+        """Stops every process of the tree; returns when all have stopped.
+
+        Raises:
+          InfrastructureError: some process did not stop within 10 s.
+        """
+        deadline = time.monotonic() + _FREEZE_TIMEOUT
+        while running := [pid for pid in self.pids() if _state(pid) not in _STOPPED]:
+            for pid in running:
+                _signal(pid, signal.SIGSTOP)
+            if time.monotonic() > deadline:
+                raise InfrastructureError(f"Processes {running} of the worker cannot be stopped.")
+            time.sleep(0.0002)
+        self._cpu_at_freeze = {pid: _cpu_nanoseconds(pid) for pid in self.pids()}
+
+    def thaw(self) -> float:
+        """Continues every process; returns the CPU seconds that they used since ``freeze``."""
+        used = sum(
+            max(0, _cpu_nanoseconds(pid) - self._cpu_at_freeze.get(pid, 0)) for pid in self.pids()
+        )
+        for pid in self.pids():
+            _signal(pid, signal.SIGCONT)
+        return used * 1e-9
+
+    def kill(self) -> None:
+        """Ends every process of the tree and reaps it."""
+        deadline = time.monotonic() + _FREEZE_TIMEOUT
+        while (pids := self.pids()) and time.monotonic() < deadline:
+            for pid in pids:
+                _signal(pid, signal.SIGKILL)
+            for pid in pids:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.001)
+
+    def peak_memory_bytes(self) -> int:
+        """The sum of the processes' peak resident sizes, as far as they live."""
+        return sum(peak_memory_bytes(pid) for pid in self.pids())
+
+
+def peak_memory_bytes(pid: int | str = "self") -> int:
+    """The peak resident size of one process in bytes, 0 where it cannot be read."""
+    with contextlib.suppress(OSError):
+        for line in _read(f"/proc/{pid}/status").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _descendants(excluded: frozenset[int]) -> list[int]:
+    """All living descendants of this process, without ``excluded`` and what is below them."""
+    found, open_ends = [], [os.getpid()]
+    while open_ends:
+        children = _children(open_ends.pop()) - excluded
+        found.extend(children)
+        open_ends.extend(children)
+    return found
+
+
+def _children(pid: int) -> frozenset[int]:
+    children: set[int] = set()
+    with contextlib.suppress(OSError):  # the process may end while it is looked at
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                children.update(map(int, _read(f"/proc/{pid}/task/{task}/children").split()))
+    return frozenset(children)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and the further fields of /proc/PID/stat; empty if the process is gone."""
+    try:
+        text = _read(f"/proc/{pid}/stat")
+    except OSError:
+        return []
+    return text[text.rindex(")") + 2 :].split()  # the name before may hold spaces and brackets
+
+
+def _state(pid: int) -> str:
+    stat = _stat(pid)
+    return stat[0] if stat else "X"
+
+
+def _cpu_nanoseconds(pid: int) -> int:
+    total = 0
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                total += int(_read(f"/proc/{pid}/task/{task}/schedstat").split()[0])
+    return total
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,500 @@
+"""The referee: owns the clock, the seeds, the targets, the held-out data and the record.
+
+It starts the worker, which runs the submission, and speaks with it over one socket. The clock runs
+whenever the worker does, from before the import of the submission on. A snapshot's time is taken
+when its bytes are in the referee's memory and the whole worker is frozen; what is measured is
+those bytes. Nothing that the worker says about time, progress or metrics decides anything.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from finishline import checkpoints
+from finishline.channel import Channel, ChannelClosed, Frame, Listener, field
+from finishline.checkpoints import Checkpoint
+from finishline.clock import Account, Ledger
+from finishline.display import Display
+from finishline.errors import (
+    InfrastructureError,
+    RuleViolation,
+    Status,
+    SubmissionError,
+)
+from finishline.evaluator import Evaluator
+from finishline.exchange import Exchange
+from finishline.launch import WorkerProcess, describe_exit
+from finishline.processes import peak_memory_bytes
+from finishline.records import HPARAMS_FILE, META_FILE, RunDirectory, write_json
+from finishline.trial import Outcome, TrialConfig
+from finishline.worker import SNAPSHOT_FILE
+
+SETUP_TIMEOUT = 1800.0
+_POLL_PERIOD = 0.25
+_HEARTBEAT_PERIOD = 5.0
+_MAX_SCALAR_ROWS = 100_000
+_MAX_EARLY_SNAPSHOTS = 100
+# A frozen process uses no CPU at all; this allows for the kernel's accounting.
+_MAX_FROZEN_CPU_SECONDS = 0.002
+
+
+class Referee:
+    """Runs one trial."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        run: RunDirectory,
+        create_evaluator: Callable[[], Evaluator],
+        display: Display,
+    ):
+        self._config = config
+        self._run = run
+        self._create_evaluator = create_evaluator
+        self._evaluator: Evaluator
+        self._display = display
+        self._ledger = Ledger()
+        self._exchange = Exchange()
+        self._target = config.workload.target
+        self._step = 0
+        self._resumes = 0
+        self._last_eval_time = 0.0
+        self._scalar_rows = 0
+        self._early_snapshots = 0
+        self._heartbeat_due = 0.0
+        self._unsaved_told = False
+        self._worker: WorkerProcess
+        self._channel: Channel
+
+    def run_trial(self) -> Outcome:
+        """Runs the trial to its end; whatever happens becomes the status of the outcome."""
+        try:
+            outcome = self._run_guarded()
+        finally:
+            self._clean_up()
+        self._finish(outcome)
+        return outcome
+
+    def _run_guarded(self) -> Outcome:
+        try:
+            self._display.start(self._config, self._ledger)
+            write_json(self._run.path / HPARAMS_FILE, self._config.hyperparameters or {})
+            self._write_meta(status="running", message="")
+            checkpoint = self._recover()
+            self._run.record("trial_started", **self._config.describe())
+            self._set_up_worker(checkpoint)
+            if checkpoint is not None and (late := self._measure_late(checkpoint)):
+                return late
+            return self._race(checkpoint)
+        except SubmissionError as error:
+            return self._outcome(Status.SUBMISSION_ERROR, str(error))
+        except RuleViolation as error:
+            return self._outcome(Status.RULE_VIOLATION, str(error))
+        except InfrastructureError as error:
+            return self._outcome(Status.INFRASTRUCTURE_ERROR, str(error))
+        except OSError as error:
+            return self._outcome(Status.INFRASTRUCTURE_ERROR, f"{error}.")
+        except KeyboardInterrupt:
+            return self._outcome(Status.INTERRUPTED, "Stopped from outside; continue it with --resume.")
+
+    # ---------------------------------------------------------------------------- set-up
+
+    def _recover(self) -> Checkpoint | None:
+        """The state to continue from, if there is any."""
+        if self._run.log.torn_bytes:
+            self._tell(f"{self._run.log.torn_bytes} bytes of a torn last event were cut off.")
+        if not self._run.events:
+            return None
+        checkpoint, damaged = checkpoints.load_newest(self._run.checkpoints)
+        for message in damaged:
+            self._tell(f"{message} The one before is used.")
+        self._resumes = 1 + sum(event["event"] == "resumed" for event in self._run.events)
+        step, ledger, lost = 0, {}, self._lost_work(checkpoint)
+        if checkpoint is not None:
+            checkpoints.remove_newer(self._run.checkpoints, checkpoint.step)
+            step, ledger = checkpoint.step, checkpoint.meta["ledger"]
+        self._step = step
+        self._ledger = Ledger(ledger)
+        self._last_eval_time = self._ledger.seconds(Account.SUBMISSION)
+        self._display.start(self._config, self._ledger)
+        self._run.record("resumed", step=step, ledger=self._ledger.as_dict(), lost=lost)
+        self._run.write_eval_view()
+        self._tell(f"resumed at step {step:,}; lost: {lost['steps']:,} steps, {lost['seconds']:.1f} s.")
+        return checkpoint
+
+    def _lost_work(self, checkpoint: Checkpoint | None) -> dict[str, float]:
+        """Steps and seconds of submission time since the checkpoint, as far as they were noted."""
+        from finishline.records import read_json
+
+        noted = read_json(self._run.path / "heartbeat.json") or {"step": 0, "submission_time": 0.0}
+        step, seconds = 0, 0.0
+        if checkpoint is not None:
+            step, seconds = checkpoint.step, checkpoint.meta["ledger"]["submission"]
+        return {
+            "steps": max(0, noted["step"] - step),
+            "seconds": max(0.0, noted["submission_time"] - seconds),
+        }
+
+    def _set_up_worker(self, checkpoint: Checkpoint | None) -> None:
+        config = self._config
+        listener = Listener(self._exchange.path / "socket")
+        self._worker = WorkerProcess(
+            listener.path,
+            self._exchange.path,
+            self._run.path / "worker.log",
+            framework=config.submission.framework,
+            num_devices=config.num_devices,
+            submission_path=config.submission.path,
+        )
+        # Takes as long as the worker's imports, which go on at the same time.
+        self._evaluator = self._create_evaluator()
+        self._channel = self._accept(listener)
+        for name, path in (checkpoint.files if checkpoint else {}).items():
+            self._exchange.put(path, name)
+        self._channel.send("setup", **self._setup_content())
+        self._await_ready()
+
+    def _accept(self, listener: Listener) -> Channel:
+        deadline = time.monotonic() + SETUP_TIMEOUT
+        while time.monotonic() < deadline:
+            channel = listener.accept(_POLL_PERIOD, frozenset(self._worker.tree.pids()))
+            if channel is not None:
+                return channel
+            if self._worker.returncode is not None:
+                break
+            self._display.tick()
+        raise InfrastructureError(f"The worker did not start: {self._worker.output.tail()}")
+
+    def _setup_content(self) -> dict[str, Any]:
+        config, seeds = self._config, self._config.seeds
+        return {
+            "workload": config.workload.name,
+            "framework": config.submission.framework,
+            "data_dir": str(config.data_dir),
+            "exchange_dir": str(self._exchange.path),
+            "submission_path": str(config.submission.path),
+            "num_examples": self._evaluator.num_examples,
+            "seeds": {"data": seeds.data, "init": seeds.init, "submission": seeds.submission},
+            "max_allowed_runtime_sec": config.budget_sec,
+            "eval_period_time_sec": config.workload.eval_period_time_sec,
+            "num_devices": config.num_devices,
+            "compile_model": config.compile_model,
+            "save_state": config.save_checkpoints,
+            "max_global_steps": config.max_global_steps,
+        }
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + SETUP_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                frame = self._channel.receive(_POLL_PERIOD)
+            except ChannelClosed:
+                break
+            if frame is not None and frame["type"] == "ready":
+                return
+            if frame is not None:
+                raise InfrastructureError(f"The worker's set-up failed: {frame.get('message')}")
+            self._display.tick()
+        raise InfrastructureError(f"The worker's set-up ended: {self._worker.output.tail()}")
+
+    def _measure_late(self, checkpoint: Checkpoint) -> Outcome | None:
+        """The evaluation that a kill prevented, from the checkpoint that was written before it."""
+        if any(event["step"] == checkpoint.step for event in self._run.evaluations()):
+            return None
+        arrays = self._evaluator.parse(checkpoint.files[SNAPSHOT_FILE].read_bytes())
+        return self._judge(arrays, checkpoint.meta["last_because"])
+
+    # ---------------------------------------------------------------------------- the race
+
+    def _race(self, checkpoint: Checkpoint | None) -> Outcome:
+        resume = None
+        if checkpoint is not None:
+            resume = {"step": checkpoint.step, "position": checkpoint.meta["position"]}
+        self._ledger.switch(Account.SUBMISSION)
+        self._channel.send(
+            "start",
+            hyperparameters=self._config.hyperparameters,
+            resume=resume,
+            eval_results=[(e["step"], e["metrics"]) for e in self._run.evaluations()],
+            clock_readings=self._clock_readings(),
+        )
+        handlers = {
+            "progress": self._on_progress,
+            "batch_size": self._on_batch_size,
+            "scalars": self._on_scalars,
+            "snapshot": self._on_snapshot,
+            "failed": self._on_failed,
+        }
+        while (left := self._config.budget_sec - self._submission_time) > 0:
+            self._display.tick()
+            self._beat()
+            if self._worker.output.is_flooded:
+                raise SubmissionError("The submission wrote more than 16 MiB to its output.")
+            try:
+                frame = self._channel.receive(min(left, _POLL_PERIOD))
+            except ChannelClosed:
+                return self._on_death()
+            if frame is None:
+                continue
+            if frame["type"] not in handlers:
+                raise RuleViolation(f"The worker sent an unknown frame {frame['type']!r:.80}.")
+            if outcome := handlers[frame["type"]](frame):
+                return outcome
+        return self._on_budget_spent()
+
+    @property
+    def _submission_time(self) -> float:
+        return self._ledger.seconds(Account.SUBMISSION)
+
+    def _clock_readings(self) -> dict[str, Any]:
+        """What ``train_state`` shows; names as AlgoPerf's."""
+        return {
+            "validation_goal_reached": False,
+            "test_goal_reached": any(self._test_met(e) for e in self._run.evaluations()),
+            "is_time_remaining": True,
+            "last_eval_time": self._last_eval_time,
+            "training_complete": False,
+            "accumulated_submission_time": self._submission_time,
+            "accumulated_eval_time": self._ledger.seconds(Account.EVALUATION),
+            "accumulated_logging_time": self._ledger.seconds(Account.RECORD_KEEPING),
+            "last_step_end_time": None,
+        }
+
+    def _test_met(self, event: dict[str, Any]) -> bool:
+        value = event["metrics"].get(f"test/{self._target.metric}")
+        return value is not None and self._target.is_met(value, split="test")
+
+    def _beat(self) -> None:
+        """Notes how far the trial is, so that a resume can say what a kill has cost."""
+        now = time.monotonic()
+        if now < self._heartbeat_due or not self._config.save_checkpoints:
+            return
+        self._heartbeat_due = now + _HEARTBEAT_PERIOD
+        with contextlib.suppress(OSError):
+            path = self._run.path / "heartbeat.json"
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(
+                f'{{"step": {self._step}, "submission_time": {self._submission_time}}}'
+            )
+            temporary.replace(path)
+
+    def _on_progress(self, frame: Frame) -> None:
+        self._step = max(self._step, field(frame, "step", int))
+        self._display.step(self._step)
+
+    def _on_batch_size(self, frame: Frame) -> None:
+        self._run.record("batch_size", global_batch_size=field(frame, "global_batch_size", int))
+
+    def _on_scalars(self, frame: Frame) -> None:
+        rows = field(frame, "rows", list)
+        self._scalar_rows += len(rows)
+        if self._scalar_rows > _MAX_SCALAR_ROWS:
+            return  # enough for any plot; the record must not grow without bound
+        for row in rows:
+            if not (isinstance(row, list) and len(row) == 2 and isinstance(row[1], dict)):
+                raise RuleViolation(f"The worker sent scalars that are none: {row!r:.80}.")
+        self._run.record("scalars", rows=rows)
+
+    def _on_failed(self, frame: Frame) -> None:
+        message = str(frame.get("message"))[:2000]
+        trace = str(frame.get("traceback"))[-8000:]
+        self._run.record("failed", blame=frame.get("blame"), message=message, traceback=trace)
+        if frame.get("blame") == "submission":
+            raise SubmissionError(f"{message}\n{trace}".strip())
+        raise InfrastructureError(f"The worker failed: {message}\n{trace}".strip())
+
+    def _on_death(self) -> Outcome:
+        """The connection has ended without a word."""
+        returncode = self._worker.wait(2.0)
+        text = f"The worker {describe_exit(returncode)} after step {self._step:,} without a result."
+        tail = self._worker.output.tail()
+        text += f" Its last output: {tail[-500:]}" if tail else ""
+        if returncode in (-9, -15):
+            text = f"{text} Something outside of it, perhaps for want of memory, ended it."
+            return self._outcome(Status.INFRASTRUCTURE_ERROR, text)
+        return self._outcome(Status.SUBMISSION_ERROR, text)
+
+    def _on_budget_spent(self) -> Outcome:
+        return self._outcome(
+            Status.BUDGET_SPENT,
+            f"The budget of {self._config.budget_sec:g} s is spent after step {self._step:,}; "
+            f"the target was not reached{self._best_text()}.",
+        )
+
+    # ---------------------------------------------------------------------------- snapshots
+
+    def _on_snapshot(self, frame: Frame) -> Outcome | None:
+        is_last = frame.get("last_because") is not None
+        if not is_last and self._is_early():
+            self._channel.send("refused", reason="the evaluation period has not passed")
+            return None
+        snapshot = self._exchange.read(SNAPSHOT_FILE, self._evaluator.snapshot_bytes)
+        self._worker.tree.freeze()
+        self._ledger.switch(Account.RECORD_KEEPING)
+        if self._submission_time > self._config.budget_sec:
+            return self._on_budget_spent()
+        self._step = field(frame, "step", int)
+        self._last_eval_time = self._submission_time
+        arrays = self._evaluator.parse(snapshot)
+        if self._config.save_checkpoints:
+            self._save_checkpoint(snapshot, frame)
+        outcome = self._judge(arrays, frame.get("last_because"))
+        if outcome is None:
+            self._resume_worker()
+        return outcome
+
+    def _is_early(self) -> bool:
+        """Whether the evaluation period has not passed since the last evaluation."""
+        since = self._submission_time - self._last_eval_time
+        if since >= self._config.workload.eval_period_time_sec:
+            return False
+        self._early_snapshots += 1
+        if self._early_snapshots == 1:
+            self._run.record("early_snapshot", seconds_since_last=since)
+        if self._early_snapshots > _MAX_EARLY_SNAPSHOTS:
+            raise RuleViolation(
+                f"The worker asked {self._early_snapshots} times for an evaluation before the "
+                f"period of {self._config.workload.eval_period_time_sec:g} s had passed."
+            )
+        return True
+
+    def _save_checkpoint(self, snapshot: bytes, frame: Frame) -> None:
+        not_saved = field(frame, "not_saved", list)
+        if not_saved and not self._unsaved_told:
+            self._unsaved_told = True
+            self._run.record("not_in_checkpoints", parts=[str(part)[:200] for part in not_saved[:50]])
+        files: dict[str, Any] = {SNAPSHOT_FILE: snapshot}
+        files |= {path.name: path for path in self._exchange.files("state_*.bin")}
+        meta = {
+            "ledger": self._ledger.as_dict(),
+            "position": field(frame, "position", int),
+            "last_because": frame.get("last_because"),
+        }
+        try:
+            checkpoints.save(self._run.checkpoints, self._step, files, meta)
+        except OSError as error:
+            self._tell(f"The checkpoint of step {self._step:,} was not written ({error.strerror}).")
+
+    def _judge(self, arrays: dict[str, Any], last_because: str | None) -> Outcome | None:
+        """Measures a snapshot and records it; an outcome if the trial is over."""
+        self._ledger.switch(Account.EVALUATION)
+        try:
+            metrics = self._evaluator.evaluate(arrays)
+        except Exception as error:  # the reference model failed: not the submission's fault
+            raise InfrastructureError(f"The evaluation failed: {error!r}") from error
+        self._ledger.switch(Account.RECORD_KEEPING)
+        value = metrics[f"validation/{self._target.metric}"]
+        is_met = self._target.is_met(value)
+        self._run.record(
+            "evaluation",
+            step=self._step,
+            metrics=metrics,
+            ledger=self._ledger.as_dict(),
+            resumes=self._resumes,
+            target_is_met=is_met,
+        )
+        self._run.write_eval_view()
+        self._display.evaluation(self._step, metrics)
+        if is_met:
+            return self._outcome(
+                Status.TARGET_REACHED,
+                f"validation/{self._target.metric} {value:.5g} after "
+                f"{self._last_eval_time:.2f} s and {self._step:,} steps.",
+            )
+        if last_because == "max_global_steps":
+            return self._outcome(
+                Status.BUDGET_SPENT,
+                f"--max_global_steps is reached at step {self._step:,}; the target was not"
+                f"{self._best_text()}.",
+            )
+        if last_because is not None:
+            return self._outcome(
+                Status.TRAINING_COMPLETE,
+                f"The submission ended its training at step {self._step:,} before the target was "
+                f"reached{self._best_text()}.",
+            )
+        return None
+
+    def _resume_worker(self) -> None:
+        self._channel.send(
+            "resume",
+            metrics=self._run.evaluations()[-1]["metrics"],
+            clock_readings=self._clock_readings(),
+        )
+        self._ledger.switch(Account.SUBMISSION)
+        cpu_seconds = self._worker.tree.thaw()
+        if cpu_seconds > _MAX_FROZEN_CPU_SECONDS:
+            raise RuleViolation(
+                f"The worker used {cpu_seconds:.3f} s of CPU time while the clock stood still."
+            )
+
+    # ---------------------------------------------------------------------------- the end
+
+    def _best_text(self) -> str:
+        best = self._best()
+        return "" if best is None else f", best validation/{self._target.metric} {best:.5g}"
+
+    def _best(self) -> float | None:
+        key = f"validation/{self._target.metric}"
+        values = [event["metrics"][key] for event in self._run.evaluations()]
+        finite = [value for value in values if abs(value) < float("inf")]
+        if not finite:
+            return None
+        return min(finite) if self._target.minimize else max(finite)
+
+    def _outcome(self, status: Status, message: str) -> Outcome:
+        reached = status is Status.TARGET_REACHED
+        return Outcome(
+            status=status,
+            message=message,
+            submission_time=self._last_eval_time if reached else self._submission_time,
+            step=self._step,
+            best=self._best(),
+        )
+
+    def _tell(self, text: str) -> None:
+        self._run.record("message", text=text)
+        self._display.message(text)
+
+    def _clean_up(self) -> None:
+        self._ledger.switch(Account.RECORD_KEEPING)
+        if hasattr(self, "_worker"):
+            self._worker_memory = self._worker.tree.peak_memory_bytes()
+            self._worker.kill()
+        if hasattr(self, "_channel"):
+            self._channel.close()
+        self._exchange.remove()
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Writes how it ended. A full disk must not hide the outcome from the person who waits."""
+        try:
+            self._run.record(
+                "trial_ended",
+                status=outcome.status.value,
+                message=outcome.message,
+                submission_time=outcome.submission_time,
+                step=outcome.step,
+                ledger=self._ledger.as_dict(),
+                resumes=self._resumes,
+                refused_snapshots=self._early_snapshots,
+                peak_memory_bytes={
+                    "referee": peak_memory_bytes(),
+                    "worker": getattr(self, "_worker_memory", 0),
+                },
+            )
+            self._run.write_measurements_view()
+            self._write_meta(
+                status=outcome.status.value,
+                message=outcome.message,
+                submission_time=outcome.submission_time,
+                step=outcome.step,
+                ledger=self._ledger.as_dict(),
+                resumes=self._resumes,
+            )
+        except (InfrastructureError, OSError) as error:
+            self._display.message(f"The end of the trial could not be recorded: {error}")
+        self._display.end(outcome)
+
+    def _write_meta(self, **how_it_went: Any) -> None:
+        write_json(self._run.path / META_FILE, {**self._config.describe(), **how_it_went})

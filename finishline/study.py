@@ -1,0 +1,249 @@
+"""The trials of one study: one submission on one workload."""
+
+import dataclasses
+import datetime
+import functools
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+
+from finishline.display import Display, create_display
+from finishline.errors import Status, UserError
+from finishline.records import META_FILE, RunDirectory, check_writable, read_json
+from finishline.seeds import tuning_seed
+from finishline.submission import SubmissionFile, check_submission, find_submission
+from finishline.trial import Outcome, TrialConfig
+from finishline.tuning import SearchSpace
+from finishline.workload import SPLITS, WorkloadDefinition, find_workload
+
+DEFAULT_NUM_TRIALS = {"external": 5, "self": 1}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """What the command line of ``submission_runner.py`` says.
+
+    Attributes:
+      submission_path: the submission's file or folder.
+      framework: 'jax' or 'pytorch'.
+      workload: name of the workload.
+      tuning_ruleset: 'external' or 'self'.
+      tuning_search_space: file with the search space; None is the one beside the submission.
+      num_tuning_trials: number of points to draw; None is the ruleset's own number.
+      hparam_start_index: first point to run, from 0.
+      hparam_end_index: the point to stop before; None is the last.
+      study: number of the study, from 0.
+      rng_seed: the root seed.
+      data_dir: where the data sets are.
+      experiment_dir: where experiments are.
+      experiment_name: the experiment; None is a new name made of the time.
+      resume: whether to continue trials that were interrupted.
+      overwrite: whether to delete trials that are there.
+      num_devices: devices to train on; None is all GPUs, or the CPU.
+      max_global_steps: step after which training ends.
+      save_checkpoints: whether trials can be resumed.
+      torch_compile: whether PyTorch models are compiled.
+    """
+
+    submission_path: str
+    framework: str
+    workload: str
+    tuning_ruleset: str = "external"
+    tuning_search_space: str | None = None
+    num_tuning_trials: int | None = None
+    hparam_start_index: int | None = None
+    hparam_end_index: int | None = None
+    study: int = 0
+    rng_seed: int = 0
+    data_dir: Path = Path("data")
+    experiment_dir: Path = Path("experiments")
+    experiment_name: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    num_devices: int | None = None
+    max_global_steps: int | None = None
+    save_checkpoints: bool = True
+    torch_compile: bool = False
+
+
+def plan_study(config: StudyConfig) -> list[TrialConfig]:
+    """The trials of a study, after all checks that need no framework.
+
+    Raises:
+      UserError: something on the command line cannot work; one sentence says what.
+    """
+    submission = find_submission(config.submission_path, config.framework)
+    check_submission(submission)
+    workload = find_workload(config.workload)
+    points = _points(config, submission, workload)
+    first, last = _index_range(config, len(points))
+    experiment = config.experiment_dir.absolute() / experiment_name(config)
+    study_dir = experiment / submission.name / f"study_{config.study}"
+    run_root = study_dir / f"{workload.name}_{config.framework}"
+    check_writable(run_root)
+    _check_data(workload, config.data_dir)
+    return [
+        TrialConfig(
+            workload=workload,
+            submission=submission,
+            tuning_ruleset=config.tuning_ruleset,
+            study=config.study,
+            trial=index + 1,
+            hyperparameters=points[index],
+            root_seed=config.rng_seed,
+            data_dir=config.data_dir.absolute(),
+            run_dir=run_root / f"trial_{index + 1}",
+            num_devices=config.num_devices or _count_devices(),
+            max_global_steps=config.max_global_steps,
+            save_checkpoints=config.save_checkpoints,
+            compile_model=config.torch_compile,
+        )
+        for index in range(first, last)
+    ]
+
+
+def _points(
+    config: StudyConfig, submission: SubmissionFile, workload: WorkloadDefinition
+) -> list[Any]:
+    if config.tuning_ruleset not in DEFAULT_NUM_TRIALS:
+        raise UserError(
+            f"There is no tuning ruleset {config.tuning_ruleset!r}; use external or self."
+        )
+    count = config.num_tuning_trials or DEFAULT_NUM_TRIALS[config.tuning_ruleset]
+    if config.tuning_ruleset == "self":
+        if config.tuning_search_space:
+            raise UserError(
+                "A self-tuning submission has no search space; leave out --tuning_search_space "
+                f"({config.tuning_search_space}) or use --tuning_ruleset=external."
+            )
+        return [None] * count
+    path = config.tuning_search_space or submission.search_space_path
+    if path is None:
+        raise UserError(
+            f"{submission.path.parent} has no tuning_search_space.json; add one, give "
+            "--tuning_search_space, or use --tuning_ruleset=self."
+        )
+    seed = tuning_seed(config.rng_seed, submission.name, workload.name, config.study)
+    return list(SearchSpace.load(path).points(count, seed))
+
+
+def _index_range(config: StudyConfig, count: int) -> tuple[int, int]:
+    first = config.hparam_start_index or 0
+    last = count if config.hparam_end_index is None else config.hparam_end_index
+    if not 0 <= first < last <= count:
+        raise UserError(
+            f"--hparam_start_index={first} and --hparam_end_index={last} select none of the "
+            f"{count} trials; use 0 <= start < end <= {count}."
+        )
+    return first, last
+
+
+def experiment_name(config: StudyConfig) -> str:
+    """The name on the command line, or the newest with ``--resume``, or one made of the time."""
+    if config.experiment_name:
+        return config.experiment_name
+    if config.resume:
+        folders = [p for p in config.experiment_dir.glob("*") if p.is_dir()]
+        if folders:
+            return max(folders, key=lambda path: path.stat().st_mtime).name
+    return datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
+
+
+def _check_data(workload: WorkloadDefinition, data_dir: Path) -> None:
+    """Makes embedded data that is missing; other data must be there."""
+    dataset = workload.dataset
+    if workload.is_embedded:
+        dataset.prepare(data_dir)
+    for split in SPLITS:
+        dataset.open(data_dir, split)
+
+
+def _count_devices() -> int:
+    gpus = Path("/proc/driver/nvidia/gpus")
+    return max(1, len(list(gpus.iterdir())) if gpus.is_dir() else 0)
+
+
+def run_study(config: StudyConfig) -> Status:
+    """Runs the trials one after the other; returns the status of the best.
+
+    Raises:
+      UserError: see ``plan_study``; also when trials are there and are neither to be continued nor
+        to be overwritten.
+    """
+    trials = plan_study(config)
+    runs = [_open_run(trial, config) for trial in trials]
+    display = create_display()
+    create_evaluator = _evaluator_factory(trials[0])
+    outcomes = []
+    with _sigterm_as_interrupt():
+        for trial, run in zip(trials, runs, strict=True):
+            outcomes.append(run_or_skip(trial, run, create_evaluator, display))
+            run.close()
+            if outcomes[-1] is Status.INTERRUPTED:
+                print("Continue with: --resume", f"--experiment_name={trial.run_dir.parents[3].name}")
+                break
+    print(f"Records: {trials[0].run_dir.parent}")
+    return min(outcomes, key=list(Status).index)
+
+
+def _open_run(trial: TrialConfig, config: StudyConfig) -> RunDirectory:
+    return RunDirectory(trial.run_dir, resume=config.resume, overwrite=config.overwrite)
+
+
+def run_or_skip(
+    trial: TrialConfig,
+    run: RunDirectory,
+    create_evaluator: Callable[[], Any],
+    display: Display,
+) -> Status:
+    """Runs a trial unless its record says that it is over."""
+    from finishline.referee import Referee
+
+    status = finished_status(trial.run_dir)
+    if status is not None:
+        print(f"{trial.run_dir}: {status.value} already; nothing to do.")
+        return status
+    outcome: Outcome = Referee(trial, run, create_evaluator, display).run_trial()
+    return outcome.status
+
+
+def finished_status(run_dir: Path) -> Status | None:
+    """How the trial in ``run_dir`` ended; None if it has not, or can be continued."""
+    meta = read_json(run_dir / META_FILE) or {}
+    if meta.get("status") not in set(Status):
+        return None
+    status = Status(meta["status"])
+    return status if status.is_final else None
+
+
+def _evaluator_factory(trial: TrialConfig) -> Callable[[], Any]:
+    """Makes the evaluator of a study once, when it is first needed."""
+
+    @functools.cache
+    def create() -> Any:
+        from finishline.evaluator import Evaluator
+        from finishline.frameworks.environment import prepare_environment
+
+        prepare_environment(trial.submission.framework)
+        return Evaluator(trial.workload, trial.submission.framework, trial.data_dir)
+
+    return create
+
+
+class _sigterm_as_interrupt:  # noqa: N801 - used like a function
+    """While active, SIGTERM raises KeyboardInterrupt, so that trials end in good order."""
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGTERM, self._raise)
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    @staticmethod
+    def _raise(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+

@@ -1,0 +1,166 @@
+"""What one trial is, and how it ended."""
+
+import dataclasses
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import finishline
+from finishline.errors import Status
+from finishline.seeds import TrialSeeds
+from finishline.submission import SubmissionFile
+from finishline.workload import WorkloadDefinition
+
+SELF_TUNING_BUDGET_FACTOR = 1.5
+_PACKAGES = {
+    "jax": ("jax", "jaxlib", "flax", "optax", "numpy"),
+    "pytorch": ("torch", "numpy"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One trial: a submission with fixed hyperparameters and seeds on one workload.
+
+    Attributes:
+      workload: the workload.
+      submission: the submission and its framework.
+      tuning_ruleset: 'external' or 'self'.
+      study: number of the study, from 0.
+      trial: number of the trial in its study, from 1.
+      hyperparameters: by name; None under self-tuning.
+      root_seed: the seed from which all others derive.
+      data_dir: where the data sets are.
+      run_dir: where the record goes.
+      num_devices: devices (and, in PyTorch, processes) to train on.
+      max_global_steps: step after which training ends, or None.
+      save_checkpoints: whether the trial can be resumed.
+      compile_model: whether PyTorch models go through ``torch.compile``.
+    """
+
+    workload: WorkloadDefinition
+    submission: SubmissionFile
+    tuning_ruleset: str
+    study: int
+    trial: int
+    hyperparameters: dict[str, Any] | None
+    root_seed: int
+    data_dir: Path
+    run_dir: Path
+    num_devices: int = 1
+    max_global_steps: int | None = None
+    save_checkpoints: bool = True
+    compile_model: bool = False
+
+    @property
+    def seeds(self) -> TrialSeeds:
+        """The seeds of this trial."""
+        return TrialSeeds.derive(
+            self.root_seed, self.submission.name, self.workload.name, self.study, self.trial
+        )
+
+    @property
+    def budget_sec(self) -> float:
+        """Seconds of submission time that this trial may take."""
+        factor = SELF_TUNING_BUDGET_FACTOR if self.tuning_ruleset == "self" else 1.0
+        return factor * self.workload.max_allowed_runtime_sec
+
+    def describe(self) -> dict[str, Any]:
+        """All of it as JSON: what ``meta.json`` says before the trial starts."""
+        workload, submission = self.workload, self.submission
+        return {
+            "submission": submission.name,
+            "submission_path": str(submission.path),
+            "source_hash": submission.source_hash,
+            "workload": workload.name,
+            "framework": submission.framework,
+            "study": self.study,
+            "trial": self.trial,
+            "tuning_ruleset": self.tuning_ruleset,
+            "hyperparameters": self.hyperparameters,
+            "root_seed": self.root_seed,
+            "seeds": dataclasses.asdict(self.seeds),
+            "target": {
+                "metric": workload.target.metric,
+                "minimize": workload.target.minimize,
+                "validation": workload.target.validation,
+                "test": workload.target.test,
+            },
+            "max_allowed_runtime_sec": self.budget_sec,
+            "eval_period_time_sec": workload.eval_period_time_sec,
+            "step_hint": workload.step_hint,
+            "dropout_rate": workload.dropout_rate,
+            "model": dict(workload.model),
+            "num_devices": self.num_devices,
+            "max_global_steps": self.max_global_steps,
+            "save_checkpoints": self.save_checkpoints,
+            "torch_compile": self.compile_model,
+            "data_dir": str(self.data_dir),
+            "machine": describe_machine(),
+            "versions": describe_versions(submission.framework),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+      status: the class of the ending; also says whose failure it was.
+      message: one sentence.
+      submission_time: seconds of submission time; the result if the target was reached.
+      step: training steps done, as far as known.
+      best: the best value of the target metric on the validation set, or None.
+    """
+
+    status: Status
+    message: str
+    submission_time: float
+    step: int
+    best: float | None
+
+
+def describe_machine() -> dict[str, Any]:
+    """Host, processor, cores and memory."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": _gpus(),
+    }
+
+
+def describe_versions(framework: str) -> dict[str, str]:
+    """Versions of Python, of this package and of the framework's packages."""
+    versions = {"python": platform.python_version(), "finishline": finishline.__version__}
+    for package in _PACKAGES[framework]:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _gpus() -> list[str]:
+    folder = Path("/proc/driver/nvidia/gpus")
+    if not folder.is_dir():
+        return []
+    return [
+        line.split(":", 1)[1].strip()
+        for gpu in sorted(folder.iterdir())
+        for line in (gpu / "information").read_text().splitlines()
+        if line.startswith("Model:")
+    ]

@@ -1,0 +1,1 @@
+"""Schedule-Free AdamW in PyTorch."""

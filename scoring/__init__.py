@@ -1,0 +1,1 @@
+"""From the logs of trials to times, performance profiles, scores and a leaderboard."""

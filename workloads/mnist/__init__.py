@@ -1,0 +1,1 @@
+"""A perceptron on MNIST."""

@@ -1,0 +1,88 @@
+"""MNIST: AlgoPerf's development workload, a perceptron with one hidden layer.
+
+The original IDX files lie in ``<data_dir>/mnist/`` and are converted once. The last 10,000 of the
+60,000 training images are the validation split.
+
+Pixels are scaled to [0, 1], then standardised with the mean 0.1307 and the standard deviation
+0.3081 that the training pixels have on that scale. The reference implementation applies these two
+numbers to pixels in [0, 255], so its inputs are about 255 times larger.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from finishline.data.prepared import PreparedDataset
+from finishline.errors import UserError
+from finishline.spec import LossType
+from finishline.workload import Target, WorkloadDefinition
+from workloads.mnist import idx
+
+MEAN = 0.1307
+STD = 0.3081
+
+_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def make(data_dir: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
+    """The three splits: ``inputs`` (float32, (784,)) and ``targets`` (int32, 0 to 9).
+
+    Raises:
+      UserError: an IDX file is missing or damaged; the message names it.
+    """
+    folder = data_dir / "mnist"
+    train = _read_pair(folder, *_FILES["train"])
+    test = _read_pair(folder, *_FILES["test"])
+    num_examples = len(train["targets"])
+    num_train = num_examples - min(10_000, num_examples // 6)
+    return {
+        "train": {name: array[:num_train] for name, array in train.items()},
+        "validation": {name: array[num_train:] for name, array in train.items()},
+        "test": test,
+    }
+
+
+def _read_pair(folder: Path, images_name: str, labels_name: str) -> dict[str, np.ndarray]:
+    images = idx.read(_find(folder, images_name), 3)
+    labels = idx.read(_find(folder, labels_name), 1)
+    if len(images) != len(labels):
+        raise UserError(
+            f"{folder / images_name} has {len(images)} images and {labels_name} has {len(labels)} "
+            "labels; take both from one copy of MNIST."
+        )
+    table = ((np.arange(256) / 255 - MEAN) / STD).astype(np.float32)
+    inputs = table[images.reshape(len(images), -1)]
+    return {"inputs": inputs, "targets": labels.astype(np.int32)}
+
+
+def _find(folder: Path, name: str) -> Path:
+    path = idx.find(folder, name)
+    if path is None:
+        names = ", ".join(name for pair in _FILES.values() for name in pair)
+        raise UserError(
+            f"There is no {name} in {folder}; put MNIST's four files there ({names}, each with or "
+            f"without .gz) and run `python -m workloads.prepare mnist --data_dir {folder.parent}`."
+        )
+    return path
+
+
+WORKLOADS = (
+    WorkloadDefinition(
+        name="mnist",
+        package="workloads.mnist",
+        dataset=PreparedDataset("mnist", make),
+        loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
+        target=Target(metric="accuracy", minimize=False, validation=0.97, test=0.97),
+        metrics=("accuracy", "loss"),
+        max_allowed_runtime_sec=60,
+        eval_period_time_sec=10,
+        step_hint=7813,
+        eval_batch_size=10_000,
+        num_eval_train_examples=10_000,
+        model={"width": 128, "num_classes": 10},
+    ),
+)
