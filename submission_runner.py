@@ -33,7 +33,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("hparam_start_index", None, "First of the points to run, from 0.")
 flags.DEFINE_integer("hparam_end_index", None, "Point to stop before.")
-flags.DEFINE_integer("study", 0, "Number of the study; other numbers have other seeds.", lower_bound=0)
+flags.DEFINE_integer(
+    "study", 0, "Number of the study; other numbers have other seeds.", lower_bound=0
+)
 flags.DEFINE_integer("rng_seed", 0, "Root seed; all other seeds derive from it.", lower_bound=0)
 flags.DEFINE_string("data_dir", "data", "Where the data sets are.")
 flags.DEFINE_string("experiment_dir", "experiments", "Where experiments are recorded.")

@@ -131,7 +131,9 @@ class Listener:
         peer = _peer_pid(connection)
         if peer is not None and peer not in allowed_pids:
             connection.close()
-            raise InfrastructureError(f"Process {peer}, which is no worker, connected to {self.path}.")
+            raise InfrastructureError(
+                f"Process {peer}, which is no worker, connected to {self.path}."
+            )
         self.close()
         return Channel(connection)
 
@@ -144,7 +146,9 @@ class Listener:
 def _peer_pid(connection: socket.socket) -> int | None:
     if not hasattr(socket, "SO_PEERCRED"):
         return None
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
     return struct.unpack("3i", credentials)[0]
 
 

@@ -20,7 +20,9 @@ _KEPT = 2
 _PREFIX = "step_"
 
 
-def save(folder: Path, step: int, files: Mapping[str, bytes | Path], meta: Mapping[str, Any]) -> None:
+def save(
+    folder: Path, step: int, files: Mapping[str, bytes | Path], meta: Mapping[str, Any]
+) -> None:
     """Writes the checkpoint of ``step``, then deletes all but the newest two.
 
     At every moment ``folder`` holds only whole checkpoints under final names.

@@ -25,7 +25,7 @@ class Ledger:
     """
 
     def __init__(self, carried_over: Mapping[str, float] | None = None):
-        self._booked = {account: 0.0 for account in Account}
+        self._booked = dict.fromkeys(Account, 0.0)
         for name, seconds in (carried_over or {}).items():
             self._booked[Account(name)] = float(seconds)
         self._account = Account.SETUP

@@ -1,7 +1,10 @@
 """What the command lines share: parsing, help, and errors in one sentence."""
 
+import difflib
 import sys
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import flags
 
@@ -31,6 +34,28 @@ def _run(main: Callable[[list[str]], int], argv: list[str]) -> int:
         return _complain(str(error))
     except KeyboardInterrupt:
         return Status.INTERRUPTED.exit_code
+
+
+def read_toml(path: Path) -> None:
+    """Sets the flags in a TOML file; those on the command line win.
+
+    Raises:
+      UserError: the file cannot be read, or a name or value is not a flag's.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"The file {path} cannot be read as TOML: {error}.") from error
+    known = flags.FLAGS
+    own = {flag.name for flag in known.get_flags_for_module(sys.modules["__main__"])}
+    for name, value in values.items():
+        if name not in own:
+            near = difflib.get_close_matches(name, own, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else "see --help for the names."
+            raise UserError(f"{path} sets {name!r}, which is not a flag; {remedy}")
+        if not known[name].present:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            known[name].parse(text)
 
 
 def _complain(sentence: str) -> int:

@@ -134,9 +134,13 @@ class LiveDisplay:
         spent = ledger.seconds(Account.SUBMISSION)
         table = Table.grid(padding=(0, 2))
         table.add_row("step", f"{self._step:,}")
-        table.add_row("loss, validation", f"{self._metrics.get('validation/loss', float('nan')):.4f}")
+        table.add_row(
+            "loss, validation", f"{self._metrics.get('validation/loss', float('nan')):.4f}"
+        )
         table.add_row("target", target_text(config, self._metrics))
-        table.add_row("budget", f"{spent:.1f} of {config.budget_sec:g} s, {left_text(config, spent)}")
+        table.add_row(
+            "budget", f"{spent:.1f} of {config.budget_sec:g} s, {left_text(config, spent)}"
+        )
         table.add_row("", ProgressBar(total=config.budget_sec, completed=spent, width=40))
         table.add_row("clock", shares_text(ledger))
         return Panel(table, title=label(config), expand=False)
@@ -155,9 +159,7 @@ def label(config: TrialConfig) -> str:
     )
 
 
-def progress_text(
-    config: TrialConfig, ledger: Ledger, step: int, metrics: dict[str, float]
-) -> str:
+def progress_text(config: TrialConfig, ledger: Ledger, step: int, metrics: dict[str, float]) -> str:
     """One line on where a trial stands."""
     spent = ledger.seconds(Account.SUBMISSION)
     return (

@@ -9,6 +9,7 @@ from pathlib import Path
 from finishline.errors import InfrastructureError, RuleViolation
 
 _TMPFS = Path("/dev/shm")
+_PREFIX = "finishline-"
 _HEADER_BYTES = 16 * 1024 * 1024
 
 
@@ -21,7 +22,9 @@ class Exchange:
 
     def __init__(self) -> None:
         parent = _TMPFS if os.access(_TMPFS, os.W_OK) else None
-        self.path = Path(tempfile.mkdtemp(prefix="finishline-", dir=parent))
+        prefix = f"{_PREFIX}{os.getpid()}-"
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        _remove_orphans(self.path.parent)
 
     def read(self, name: str, array_bytes: int) -> bytes:
         """The bytes of a file with ``array_bytes`` bytes of arrays and a header.
@@ -56,3 +59,11 @@ class Exchange:
     def remove(self) -> None:
         """Deletes the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _remove_orphans(parent: Path) -> None:
+    """Deletes the folders of referees that were killed."""
+    for path in parent.glob(f"{_PREFIX}[0-9]*-*"):
+        pid = path.name.removeprefix(_PREFIX).split("-")[0]
+        if path.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -5,11 +5,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from finishline.channel import Channel, ChannelClosed, Listener
+from finishline.errors import InfrastructureError
 from finishline.frameworks.environment import prepare_environment
 from finishline.processes import ProcessTree
 
+SETUP_TIMEOUT = 1800.0  # seconds; opening a large data set takes minutes
+_POLL_PERIOD = 0.25
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
 
@@ -37,7 +43,8 @@ class WorkerProcess:
         submission_path: Path,
     ):
         self.tree = ProcessTree()
-        command = [sys.executable]
+        tether = ["-m", "finishline.tether", str(os.getpid())]
+        command = [sys.executable, *tether, sys.executable]
         if framework == "pytorch" and num_devices > 1:
             command += ["-m", "torch.distributed.run", "--standalone", "--max-restarts=0"]
             command += [f"--nproc_per_node={num_devices}"]
@@ -62,6 +69,39 @@ class WorkerProcess:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
+
+    def accept(self, listener: Listener, tick: Callable[[], None]) -> Channel:
+        """The worker's connection; ``tick`` is called while waiting.
+
+        Raises:
+          InfrastructureError: the worker has ended or does not connect.
+        """
+        deadline = time.monotonic() + SETUP_TIMEOUT
+        while time.monotonic() < deadline and self.returncode is None:
+            channel = listener.accept(_POLL_PERIOD, frozenset(self.tree.pids()))
+            if channel is not None:
+                return channel
+            tick()
+        raise InfrastructureError(f"The worker did not start: {self.output.tail()}")
+
+    def await_ready(self, channel: Channel, tick: Callable[[], None]) -> None:
+        """Waits for the end of the worker's set-up, in which only harness code runs.
+
+        Raises:
+          InfrastructureError: the set-up failed.
+        """
+        deadline = time.monotonic() + SETUP_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                frame = channel.receive(_POLL_PERIOD)
+            except ChannelClosed:
+                break
+            if frame is not None and frame["type"] == "ready":
+                return
+            if frame is not None:
+                raise InfrastructureError(f"The worker's set-up failed: {frame.get('message')}")
+            tick()
+        raise InfrastructureError(f"The worker's set-up ended: {self.output.tail()}")
 
     def kill(self) -> None:
         """Ends the worker and all its descendants and closes the output file."""

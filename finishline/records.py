@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,9 @@ class EventLog:
                 raise OSError(28, "no space left on device")
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise InfrastructureError(f"{self._path} cannot be written: {error.strerror}.") from error
+            raise InfrastructureError(
+                f"{self._path} cannot be written: {error.strerror}."
+            ) from error
         self._last_hash = hashlib.sha256(line).hexdigest()
         self._count += 1
 

@@ -6,8 +6,6 @@ when its bytes are in the referee's memory and the whole worker is frozen; what 
 those bytes. Nothing that the worker says about time, progress or metrics decides anything.
 """
 
-import contextlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,12 +25,11 @@ from finishline.exchange import Exchange
 from finishline.launch import WorkerProcess, describe_exit
 from finishline.processes import peak_memory_bytes
 from finishline.records import HPARAMS_FILE, META_FILE, RunDirectory, write_json
+from finishline.recovery import Heartbeat, recover
 from finishline.trial import Outcome, TrialConfig
 from finishline.worker import SNAPSHOT_FILE
 
-SETUP_TIMEOUT = 1800.0
 _POLL_PERIOD = 0.25
-_HEARTBEAT_PERIOD = 5.0
 _MAX_SCALAR_ROWS = 100_000
 _MAX_EARLY_SNAPSHOTS = 100
 # A frozen process uses no CPU at all; this allows for the kernel's accounting.
@@ -62,7 +59,7 @@ class Referee:
         self._last_eval_time = 0.0
         self._scalar_rows = 0
         self._early_snapshots = 0
-        self._heartbeat_due = 0.0
+        self._heartbeat = Heartbeat(run.path)
         self._unsaved_told = False
         self._worker: WorkerProcess
         self._channel: Channel
@@ -96,45 +93,31 @@ class Referee:
         except OSError as error:
             return self._outcome(Status.INFRASTRUCTURE_ERROR, f"{error}.")
         except KeyboardInterrupt:
-            return self._outcome(Status.INTERRUPTED, "Stopped from outside; continue it with --resume.")
+            return self._outcome(
+                Status.INTERRUPTED, "Stopped from outside; continue it with --resume."
+            )
 
     # ---------------------------------------------------------------------------- set-up
 
     def _recover(self) -> Checkpoint | None:
-        """The state to continue from, if there is any."""
-        if self._run.log.torn_bytes:
-            self._tell(f"{self._run.log.torn_bytes} bytes of a torn last event were cut off.")
-        if not self._run.events:
+        """The state to continue from, if the record has any."""
+        recovery = recover(self._run)
+        if recovery is None:
             return None
-        checkpoint, damaged = checkpoints.load_newest(self._run.checkpoints)
-        for message in damaged:
-            self._tell(f"{message} The one before is used.")
-        self._resumes = 1 + sum(event["event"] == "resumed" for event in self._run.events)
-        step, ledger, lost = 0, {}, self._lost_work(checkpoint)
-        if checkpoint is not None:
-            checkpoints.remove_newer(self._run.checkpoints, checkpoint.step)
-            step, ledger = checkpoint.step, checkpoint.meta["ledger"]
-        self._step = step
-        self._ledger = Ledger(ledger)
-        self._last_eval_time = self._ledger.seconds(Account.SUBMISSION)
+        self._step, self._resumes = recovery.step, recovery.resumes
+        self._ledger = Ledger(recovery.ledger)
+        self._last_eval_time = self._submission_time
         self._display.start(self._config, self._ledger)
-        self._run.record("resumed", step=step, ledger=self._ledger.as_dict(), lost=lost)
+        for message in recovery.messages:
+            self._tell(message)
+        lost = {"steps": recovery.lost_steps, "seconds": recovery.lost_seconds}
+        self._run.record("resumed", step=self._step, ledger=self._ledger.as_dict(), lost=lost)
         self._run.write_eval_view()
-        self._tell(f"resumed at step {step:,}; lost: {lost['steps']:,} steps, {lost['seconds']:.1f} s.")
-        return checkpoint
-
-    def _lost_work(self, checkpoint: Checkpoint | None) -> dict[str, float]:
-        """Steps and seconds of submission time since the checkpoint, as far as they were noted."""
-        from finishline.records import read_json
-
-        noted = read_json(self._run.path / "heartbeat.json") or {"step": 0, "submission_time": 0.0}
-        step, seconds = 0, 0.0
-        if checkpoint is not None:
-            step, seconds = checkpoint.step, checkpoint.meta["ledger"]["submission"]
-        return {
-            "steps": max(0, noted["step"] - step),
-            "seconds": max(0.0, noted["submission_time"] - seconds),
-        }
+        self._tell(
+            f"resumed at step {self._step:,}; lost: {lost['steps']:,} steps, "
+            f"{lost['seconds']:.1f} s."
+        )
+        return recovery.checkpoint
 
     def _set_up_worker(self, checkpoint: Checkpoint | None) -> None:
         config = self._config
@@ -149,22 +132,11 @@ class Referee:
         )
         # Takes as long as the worker's imports, which go on at the same time.
         self._evaluator = self._create_evaluator()
-        self._channel = self._accept(listener)
+        self._channel = self._worker.accept(listener, self._display.tick)
         for name, path in (checkpoint.files if checkpoint else {}).items():
             self._exchange.put(path, name)
         self._channel.send("setup", **self._setup_content())
-        self._await_ready()
-
-    def _accept(self, listener: Listener) -> Channel:
-        deadline = time.monotonic() + SETUP_TIMEOUT
-        while time.monotonic() < deadline:
-            channel = listener.accept(_POLL_PERIOD, frozenset(self._worker.tree.pids()))
-            if channel is not None:
-                return channel
-            if self._worker.returncode is not None:
-                break
-            self._display.tick()
-        raise InfrastructureError(f"The worker did not start: {self._worker.output.tail()}")
+        self._worker.await_ready(self._channel, self._display.tick)
 
     def _setup_content(self) -> dict[str, Any]:
         config, seeds = self._config, self._config.seeds
@@ -183,20 +155,6 @@ class Referee:
             "save_state": config.save_checkpoints,
             "max_global_steps": config.max_global_steps,
         }
-
-    def _await_ready(self) -> None:
-        deadline = time.monotonic() + SETUP_TIMEOUT
-        while time.monotonic() < deadline:
-            try:
-                frame = self._channel.receive(_POLL_PERIOD)
-            except ChannelClosed:
-                break
-            if frame is not None and frame["type"] == "ready":
-                return
-            if frame is not None:
-                raise InfrastructureError(f"The worker's set-up failed: {frame.get('message')}")
-            self._display.tick()
-        raise InfrastructureError(f"The worker's set-up ended: {self._worker.output.tail()}")
 
     def _measure_late(self, checkpoint: Checkpoint) -> Outcome | None:
         """The evaluation that a kill prevented, from the checkpoint that was written before it."""
@@ -228,7 +186,7 @@ class Referee:
         }
         while (left := self._config.budget_sec - self._submission_time) > 0:
             self._display.tick()
-            self._beat()
+            self._heartbeat.beat(self._step, self._submission_time)
             if self._worker.output.is_flooded:
                 raise SubmissionError("The submission wrote more than 16 MiB to its output.")
             try:
@@ -264,20 +222,6 @@ class Referee:
     def _test_met(self, event: dict[str, Any]) -> bool:
         value = event["metrics"].get(f"test/{self._target.metric}")
         return value is not None and self._target.is_met(value, split="test")
-
-    def _beat(self) -> None:
-        """Notes how far the trial is, so that a resume can say what a kill has cost."""
-        now = time.monotonic()
-        if now < self._heartbeat_due or not self._config.save_checkpoints:
-            return
-        self._heartbeat_due = now + _HEARTBEAT_PERIOD
-        with contextlib.suppress(OSError):
-            path = self._run.path / "heartbeat.json"
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(
-                f'{{"step": {self._step}, "submission_time": {self._submission_time}}}'
-            )
-            temporary.replace(path)
 
     def _on_progress(self, frame: Frame) -> None:
         self._step = max(self._step, field(frame, "step", int))
@@ -363,7 +307,9 @@ class Referee:
         not_saved = field(frame, "not_saved", list)
         if not_saved and not self._unsaved_told:
             self._unsaved_told = True
-            self._run.record("not_in_checkpoints", parts=[str(part)[:200] for part in not_saved[:50]])
+            self._run.record(
+                "not_in_checkpoints", parts=[str(part)[:200] for part in not_saved[:50]]
+            )
         files: dict[str, Any] = {SNAPSHOT_FILE: snapshot}
         files |= {path.name: path for path in self._exchange.files("state_*.bin")}
         meta = {

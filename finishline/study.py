@@ -9,7 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-
 from finishline.display import Display, create_display
 from finishline.errors import Status, UserError
 from finishline.records import META_FILE, RunDirectory, check_writable, read_json
@@ -178,12 +177,14 @@ def run_study(config: StudyConfig) -> Status:
     display = create_display()
     create_evaluator = _evaluator_factory(trials[0])
     outcomes = []
-    with _sigterm_as_interrupt():
+    with _SigtermAsInterrupt():
         for trial, run in zip(trials, runs, strict=True):
             outcomes.append(run_or_skip(trial, run, create_evaluator, display))
             run.close()
             if outcomes[-1] is Status.INTERRUPTED:
-                print("Continue with: --resume", f"--experiment_name={trial.run_dir.parents[3].name}")
+                print(
+                    "Continue with: --resume", f"--experiment_name={trial.run_dir.parents[3].name}"
+                )
                 break
     print(f"Records: {trials[0].run_dir.parent}")
     return min(outcomes, key=list(Status).index)
@@ -233,7 +234,7 @@ def _evaluator_factory(trial: TrialConfig) -> Callable[[], Any]:
     return create
 
 
-class _sigterm_as_interrupt:  # noqa: N801 - used like a function
+class _SigtermAsInterrupt:
     """While active, SIGTERM raises KeyboardInterrupt, so that trials end in good order."""
 
     def __enter__(self) -> None:
@@ -245,5 +246,3 @@ class _sigterm_as_interrupt:  # noqa: N801 - used like a function
     @staticmethod
     def _raise(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
-
-

@@ -21,6 +21,7 @@ from finishline.channel import Channel, ChannelClosed, connect
 from finishline.errors import SubmissionError
 from finishline.feed import Feed
 from finishline.frameworks.base import Ranks, create_runtime, join_ranks
+from finishline.tether import die_with_parent
 from finishline.trainer import Pace, StopTraining, Trainer
 
 SNAPSHOT_FILE = "snapshot.safetensors"
@@ -195,9 +196,7 @@ class Worker:
         self._ranks.barrier()
         return self._obey(trainer, json.loads((self._exchange / "reply.json").read_text()))
 
-    def _obey(
-        self, trainer: Trainer, reply: dict[str, Any]
-    ) -> tuple[int, dict[str, float]] | None:
+    def _obey(self, trainer: Trainer, reply: dict[str, Any]) -> tuple[int, dict[str, float]] | None:
         if reply["type"] == "stop":
             raise StopTraining
         if reply["type"] != "resume":
@@ -274,6 +273,7 @@ def _shared(frame: dict[str, Any] | None, ranks: Ranks, name: str) -> dict[str, 
 
 def main(socket_path: str, framework: str) -> None:
     """Runs one rank to its end and tells the referee how it ended."""
+    die_with_parent(os.getppid())
     # Takes seconds, in which the referee gets ready, too.
     importlib.import_module(f"finishline.frameworks.{framework}.runtime")
     ranks = join_ranks()

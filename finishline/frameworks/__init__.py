@@ -1,1 +1,3 @@
 """What the harness needs of each framework."""
+
+FRAMEWORKS = ("jax", "pytorch")

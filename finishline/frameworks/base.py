@@ -12,8 +12,6 @@ from finishline import spec
 from finishline.errors import SubmissionError
 from finishline.workload import WorkloadDefinition
 
-FRAMEWORKS = ("jax", "pytorch")
-
 NumpyBatch = Mapping[str, np.ndarray]
 # Name of each array of a snapshot -> (shape, dtype).
 SnapshotSpec = dict[str, tuple[tuple[int, ...], np.dtype]]
@@ -37,9 +35,7 @@ class WorkloadView(spec.Workload):
         self.loss_type = definition.loss_type
         self.target_metric_name = definition.target.metric
         self.validation_target_value = definition.target.validation
-        self.max_allowed_runtime_sec = (
-            max_allowed_runtime_sec or definition.max_allowed_runtime_sec
-        )
+        self.max_allowed_runtime_sec = max_allowed_runtime_sec or definition.max_allowed_runtime_sec
         self.eval_period_time_sec = definition.eval_period_time_sec
         self.step_hint = definition.step_hint
         self.num_train_examples = num_examples["train"]
@@ -139,7 +135,10 @@ def check_snapshot(arrays: Mapping[str, Any], expected: SnapshotSpec) -> None:
     Raises:
       SubmissionError: names, shapes or dtypes differ, or values are not finite.
     """
-    missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
+    missing, extra = (
+        sorted(expected.keys() - arrays.keys()),
+        sorted(arrays.keys() - expected.keys()),
+    )
     if missing or extra:
         raise SubmissionError(
             f"The snapshot has other arrays than the model: missing {missing[:3]}, "

@@ -21,4 +21,6 @@ def prepare_environment(
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     flag = "--xla_force_host_platform_device_count"
     if num_devices > 1 and flag not in environment.get("XLA_FLAGS", ""):
-        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {flag}={num_devices}".strip()
+        environment["XLA_FLAGS"] = (
+            f"{environment.get('XLA_FLAGS', '')} {flag}={num_devices}".strip()
+        )

@@ -1,4 +1,3 @@
-import gc
 import itertools
 import time
 
@@ -89,6 +88,13 @@ def test_augmentation_does_not_depend_on_threads(path, num_threads):
     source = ArrayRecordFile(path)
     expected = take(training_batches(source, batch_size=6, seed=4), 14)
     actual = take(training_batches(source, batch_size=6, seed=4, num_threads=num_threads), 14)
+    assert_equal(actual, expected)
+
+
+def test_augmentation_does_not_depend_on_processes(path):
+    source = ArrayRecordFile(path)
+    expected = take(training_batches(source, batch_size=66, seed=4), 3)
+    actual = take(training_batches(source, batch_size=66, seed=4, num_workers=2), 3)
     assert_equal(actual, expected)
 
 

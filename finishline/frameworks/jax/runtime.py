@@ -65,9 +65,7 @@ class JaxWorkload(WorkloadView):
         label_smoothing: Any = 0.0,
     ) -> dict[str, jax.Array]:
         """See ``spec.Workload.loss_fn``."""
-        return compute_loss(
-            self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing
-        )
+        return compute_loss(self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing)
 
 
 class Runtime:
@@ -89,9 +87,7 @@ class Runtime:
             )
         self._definition = definition
         self._model = definition.model_module("jax").Model(**definition.model)
-        self.workload = JaxWorkload(
-            self._model, definition, num_examples, max_allowed_runtime_sec
-        )
+        self.workload = JaxWorkload(self._model, definition, num_examples, max_allowed_runtime_sec)
         mesh = Mesh(np.asarray(jax.local_devices()[:num_devices]), ("batch",))
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._sharded_chunk = NamedSharding(mesh, PartitionSpec(None, "batch"))

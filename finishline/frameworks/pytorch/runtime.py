@@ -61,9 +61,7 @@ class PyTorchWorkload(WorkloadView):
         label_smoothing: float = 0.0,
     ) -> dict[str, Tensor]:
         """See ``spec.Workload.loss_fn``. Not summed over the ranks of a distributed run."""
-        return compute_loss(
-            self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing
-        )
+        return compute_loss(self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing)
 
 
 class Runtime:
@@ -83,7 +81,9 @@ class Runtime:
             raise InfrastructureError(
                 f"{num_devices} devices are asked for; PyTorch sees {torch.cuda.device_count()}."
             )
-        self.device = torch.device("cuda", distributed.local_rank()) if is_cuda else torch.device("cpu")
+        self.device = (
+            torch.device("cuda", distributed.local_rank()) if is_cuda else torch.device("cpu")
+        )
         self._definition = definition
         self._model_class = definition.model_module("pytorch").Model
         self._is_distributed = num_devices > 1

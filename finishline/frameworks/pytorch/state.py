@@ -53,7 +53,11 @@ def unpack(template: Any, packed: Any) -> Any:
 
 def _merge(template: Any, packed: Any) -> Any:
     if isinstance(template, np.ndarray | np.generic) and isinstance(packed, torch.Tensor):
-        return template.dtype.type(packed.cpu().numpy()) if template.ndim == 0 else packed.cpu().numpy()
+        return (
+            template.dtype.type(packed.cpu().numpy())
+            if template.ndim == 0
+            else packed.cpu().numpy()
+        )
     if isinstance(packed, dict):
         fresh = template if isinstance(template, Mapping) else {}
         merged = {key: unpack(fresh.get(key), item) for key, item in packed.items()}

@@ -58,7 +58,6 @@ def init_optimizer_state(workload, model_params, model_state, hyperparameters, r
         weight_decay=hyperparameters.weight_decay,
         decoupled_weight_decay=True,
         momentum_decay=math.inf,
-        foreach=True,
     )
     warmup_steps = int(hyperparameters.warmup_factor * workload.step_hint)
     scheduler = torch.optim.lr_scheduler.LambdaLR(

@@ -3,8 +3,8 @@
 The formulas are in ``submission.py``. Of the three sequences only y (in the parameters) and z (in
 the optimizer state) are kept. Put into the update of y, the recursion for x gives::
 
-    y_(t+1) = (1 - c_t) y_t + c_t z_t - (1 - b1 (1 - c_t)) lr_t u_t
     z_(t+1) = z_t - lr_t u_t
+    y_(t+1) = (1 - c_t) (y_t - (1 - b1) lr_t u_t) + c_t z_(t+1)
 
 with u_t = g / (sqrt(v_t / (1 - b2^t)) + eps) + weight_decay y_t. Between y and x::
 
@@ -91,12 +91,13 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
 
         torch._foreach_mul_(v, b2)
         torch._foreach_addcmul_(v, grads, grads, 1 - b2)
-        denominator = torch._foreach_div(v, 1 - b2 ** group["step"])
-        torch._foreach_sqrt_(denominator)
-        torch._foreach_add_(denominator, group["eps"])
-        u = torch._foreach_div(grads, denominator)
+        u = torch._foreach_div(v, 1 - b2 ** group["step"])
+        torch._foreach_sqrt_(u)
+        torch._foreach_add_(u, group["eps"])
+        torch._foreach_reciprocal_(u)
+        torch._foreach_mul_(u, grads)
         torch._foreach_add_(u, params, alpha=group["weight_decay"])
 
-        torch._foreach_lerp_(params, z, c)
-        torch._foreach_add_(params, u, alpha=-lr * (1 - b1 * (1 - c)))
         torch._foreach_add_(z, u, alpha=-lr)
+        torch._foreach_add_(params, u, alpha=-lr * (1 - b1))
+        torch._foreach_lerp_(params, z, c)

@@ -1,0 +1,46 @@
+# The two commands to know: `make demo` and `make test`. Both set up .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+
+.PHONY: setup demo demo-short test test-slow lint bench targets clean
+
+setup: $(STAMP)
+
+# PyTorch comes first and by its pin: a plain `torch` is gigabytes of CUDA on most indexes.
+$(STAMP): setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install -q -c constraints.txt -e '.[jax_cpu,pytorch_cpu,digits,test]'
+	touch $@
+
+demo: setup
+	$(BIN)/python competition.py --submissions=nadamw,momentum,schedule_free_adamw \
+	  --suite=embedded --frameworks=jax,pytorch --num_tuning_trials=1 \
+	  --experiment_name=demo
+
+demo-short: setup
+	$(BIN)/python competition.py --submissions=nadamw,momentum --workloads=digits \
+	  --num_tuning_trials=1 --experiment_name=demo-short
+
+test: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks.overhead
+
+targets: setup
+	$(BIN)/python -m finishline.target_setting
+
+clean:
+	rm -rf $(VENV) data build *.egg-info .pytest_cache .mypy_cache .ruff_cache
