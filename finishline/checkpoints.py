@@ -82,7 +82,7 @@ class Checkpoint:
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest undamaged checkpoint, if any, and a sentence for each damaged one before it."""
-    messages = []
+    messages: list[str] = []
     for path in _newest_first(folder):
         try:
             return Checkpoint(path), messages

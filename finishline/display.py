@@ -164,7 +164,8 @@ def progress_text(config: TrialConfig, ledger: Ledger, step: int, metrics: dict[
     spent = ledger.seconds(Account.SUBMISSION)
     return (
         f"step {step:,}  {target_text(config, metrics)}  "
-        f"{spent:.1f} of {config.budget_sec:g} s, {left_text(config, spent)}  [{shares_text(ledger)}]"
+        f"{spent:.1f} of {config.budget_sec:g} s, {left_text(config, spent)}  "
+        f"[{shares_text(ledger)}]"
     )
 
 

@@ -35,6 +35,7 @@ class Status(enum.StrEnum):
 
     @property
     def exit_code(self) -> int:
+        """What ``submission_runner.py`` returns."""
         return _EXIT_CODES[self]
 
     @property

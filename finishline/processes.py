@@ -89,7 +89,8 @@ def peak_memory_bytes(pid: int | str = "self") -> int:
 
 def _descendants(excluded: frozenset[int]) -> list[int]:
     """All living descendants of this process, without ``excluded`` and what is below them."""
-    found, open_ends = [], [os.getpid()]
+    found: list[int] = []
+    open_ends = [os.getpid()]
     while open_ends:
         children = _children(open_ends.pop()) - excluded
         found.extend(children)

@@ -90,7 +90,7 @@ class MetricsLogger(Protocol):
     """Takes scalars that a submission wants in the record."""
 
     def append_scalar_metrics(self, metrics: Mapping[str, Any], global_step: int) -> None:
-        """Records ``metrics`` for ``global_step``; device scalars are read later, without a sync."""
+        """Records ``metrics`` for ``global_step``; device scalars are read later."""
 
 
 class Workload(Protocol):
@@ -204,7 +204,7 @@ class UpdateParams(Protocol):
 
 
 class PrepareForEval(Protocol):
-    """``prepare_for_eval`` (optional): the parameters to evaluate, and to go on with. On the clock."""
+    """``prepare_for_eval`` (optional): the parameters to evaluate and to go on with. Timed."""
 
     def __call__(
         self,

@@ -58,7 +58,7 @@ class WorkloadView(spec.Workload):
 
 
 class Runtime(Protocol):
-    """One framework, set up for one workload. Used by the worker to train, by the referee to evaluate.
+    """One framework, set up for one workload: the worker trains, the referee evaluates with it.
 
     Attributes:
       workload: what the submission sees.

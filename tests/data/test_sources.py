@@ -118,7 +118,7 @@ def test_damage_in_large_files_is_found_by_verify(folder, monkeypatch):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="no data in .*toy/test; run `python -m"):
+    with pytest.raises(UserError, match=r"no data in .*toy/test; run `python -m"):
         sources.read_split(tmp_path / "toy" / "test")
 
 

@@ -154,7 +154,7 @@ class Runtime:
         return _split(jax.device_put(variables, self._replicated))
 
     def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
-        """See ``base.Runtime.save_state``. Leaves that are no arrays are rebuilt by the submission."""
+        """See ``base.Runtime.save_state``; the submission rebuilds leaves that are no arrays."""
         leaves = jax.tree.leaves(optimizer_state)
         kept = {str(i): jax.device_get(leaf) for i, leaf in enumerate(leaves) if _is_data(leaf)}
         path.write_bytes(flax.serialization.msgpack_serialize(kept))
@@ -173,9 +173,9 @@ class Runtime:
     ) -> dict[str, float]:
         """See ``base.Runtime.evaluate``."""
         sums = [self._evaluate_batch(params, model_state, dict(batch)) for batch in batches]
-        *totals, count = np.sum(jax.device_get(sums), axis=0, dtype=np.float64)
+        *totals, count = np.asarray(jax.device_get(sums), np.float64).sum(axis=0).tolist()
         names = self._definition.metrics
-        return {name: float(total / count) for name, total in zip(names, totals, strict=True)}
+        return {name: total / count for name, total in zip(names, totals, strict=True)}
 
     @functools.cached_property
     def _evaluate_batch(self) -> Any:
@@ -204,7 +204,9 @@ def _is_data(leaf: Any) -> bool:
 @functools.partial(jax.jit, static_argnums=1)
 def _unstack(tree: Any, sharding: NamedSharding) -> list[Any]:
     leaves, structure = jax.tree.flatten(tree)
-    slices = [structure.unflatten(leaf[i] for leaf in leaves) for i in range(len(leaves[0]))]
+    slices = [
+        jax.tree.unflatten(structure, [leaf[i] for leaf in leaves]) for i in range(len(leaves[0]))
+    ]
     return jax.lax.with_sharding_constraint(slices, sharding)
 
 

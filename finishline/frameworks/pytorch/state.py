@@ -6,6 +6,7 @@ are packed through them. What is left (functions, custom objects) is named, and 
 is what ``init_optimizer_state`` made.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,25 +54,29 @@ def unpack(template: Any, packed: Any) -> Any:
 
 def _merge(template: Any, packed: Any) -> Any:
     if isinstance(template, np.ndarray | np.generic) and isinstance(packed, torch.Tensor):
-        return (
-            template.dtype.type(packed.cpu().numpy())
-            if template.ndim == 0
-            else packed.cpu().numpy()
-        )
+        array = packed.cpu().numpy()
+        return array if isinstance(template, np.ndarray) else template.dtype.type(array)
     if isinstance(packed, dict):
-        fresh = template if isinstance(template, Mapping) else {}
-        merged = {key: unpack(fresh.get(key), item) for key, item in packed.items()}
-        return merged if type(template) in (dict, type(None)) else type(template)(merged)
+        return _merge_mapping(template if isinstance(template, Mapping) else {}, packed)
     if isinstance(packed, list):
-        fresh = template if isinstance(template, Sequence) else ()
-        items = [
-            unpack(fresh[i] if i < len(fresh) else None, item) for i, item in enumerate(packed)
-        ]
-        return _like(template, items)
+        return _merge_sequence(template if isinstance(template, Sequence) else [], packed)
     return packed
 
 
-def _like(template: Any, items: list[Any]) -> Any:
-    if template is None:
-        return items
-    return type(template)(*items) if hasattr(template, "_fields") else type(template)(items)
+def _merge_mapping(template: Mapping[Any, Any], packed: dict[Any, Any]) -> Any:
+    merged = {key: unpack(template.get(key), item) for key, item in packed.items()}
+    if not isinstance(template, dict):
+        kind: Any = type(template)
+        return kind(merged)
+    fresh = copy.copy(template)  # keeps what a subclass knows beside its items
+    fresh.clear()
+    fresh.update(merged)
+    return fresh
+
+
+def _merge_sequence(template: Sequence[Any], packed: list[Any]) -> Any:
+    items = [
+        unpack(template[i] if i < len(template) else None, item) for i, item in enumerate(packed)
+    ]
+    kind: Any = type(template)
+    return kind(*items) if hasattr(template, "_fields") else kind(items)
