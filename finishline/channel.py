@@ -87,6 +87,7 @@ class Channel:
 def _parse(payload: bytes) -> Frame:
     try:
         frame = json.loads(payload)
+        json.dumps(frame, ensure_ascii=False).encode()  # half a surrogate pair cannot be printed
     except (ValueError, RecursionError) as error:
         raise RuleViolation(f"The worker sent a frame that is not JSON: {error}.") from error
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
@@ -95,17 +96,25 @@ def _parse(payload: bytes) -> Frame:
 
 
 def field(frame: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
-    """A field of a frame from the worker, of the type ``kind``.
+    """A field of a frame from the worker, of the type ``kind``; integers are counts.
 
     Raises:
-      RuleViolation: it is missing or of another type.
+      RuleViolation: it is missing, of another type, or no count.
     """
     value = frame.get(name)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+    is_right = isinstance(value, kind)
+    if kind is int:
+        is_right = is_count(value)
+    if not is_right:
         raise RuleViolation(
             f"The worker sent a {frame['type']!r} frame whose {name!r} is {value!r:.80}."
         )
     return value
+
+
+def is_count(value: Any) -> bool:
+    """Whether ``value`` is an integer from 0 to what a float holds exactly."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 class Listener:

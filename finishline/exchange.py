@@ -1,5 +1,6 @@
 """The folder in memory through which arrays travel from the worker to the referee."""
 
+import contextlib
 import os
 import shutil
 import stat
@@ -36,13 +37,12 @@ class Exchange:
             descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise RuleViolation(f"The worker announced {name} but there is none.") from error
+        limit = array_bytes + _HEADER_BYTES
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            os.close(descriptor)
+            raise RuleViolation(f"The worker's {name} is no regular file of at most {limit} bytes.")
         with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            limit = array_bytes + _HEADER_BYTES
-            if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-                raise RuleViolation(
-                    f"The worker's {name} is no regular file of at most {limit} bytes."
-                )
             return file.read(limit)
 
     def put(self, source: Path, name: str) -> None:
@@ -65,5 +65,6 @@ def _remove_orphans(parent: Path) -> None:
     """Deletes the folders of referees that were killed."""
     for path in parent.glob(f"{_PREFIX}[0-9]*-*"):
         pid = path.name.removeprefix(_PREFIX).split("-")[0]
-        if path.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another referee may delete it at the same time
+            if path.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(path, ignore_errors=True)

@@ -3,7 +3,7 @@
 The referee makes itself the subreaper of its descendants, so that a process which a submission
 starts stays in the tree even when it leaves its session and its parent dies. A stopped process can
 arrange to be continued by the kernel (a timer that sends SIGCONT), so ``thaw`` also tells whether
-anything used the CPU while the clock stood still.
+anything ran while the clock stood still.
 """
 
 import contextlib
@@ -13,11 +13,17 @@ import signal
 import sys
 import time
 
-from finishline.errors import InfrastructureError
+from finishline.errors import InfrastructureError, RuleViolation
 
 _PR_SET_CHILD_SUBREAPER = 36
-_STOPPED = frozenset("TtZX")
+_DEAD = frozenset("ZX")
+_STOPPED = frozenset("Tt") | _DEAD
 _FREEZE_TIMEOUT = 10.0
+# A thread shows as stopped a moment before it leaves the processor for the last time.
+_MAX_FROZEN_SLICES = 1
+
+# CPU nanoseconds and number of time slices by thread.
+_Threads = dict[int, tuple[int, int]]
 
 
 def become_subreaper() -> None:
@@ -32,7 +38,7 @@ class ProcessTree:
     def __init__(self) -> None:
         become_subreaper()
         self._own = frozenset(_descendants(frozenset()))
-        self._cpu_at_freeze: dict[int, int] = {}
+        self._frozen: dict[int, _Threads] = {}
 
     def pids(self) -> list[int]:
         """The processes that are there now."""
@@ -45,22 +51,29 @@ class ProcessTree:
           InfrastructureError: some process did not stop within 10 s.
         """
         deadline = time.monotonic() + _FREEZE_TIMEOUT
-        while running := [pid for pid in self.pids() if _state(pid) not in _STOPPED]:
+        while running := [pid for pid in self.pids() if not _has_stopped(pid)]:
             for pid in running:
                 _signal(pid, signal.SIGSTOP)
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"Processes {running} of the worker cannot be stopped.")
             time.sleep(0.0002)
-        self._cpu_at_freeze = {pid: _cpu_nanoseconds(pid) for pid in self.pids()}
+        self._frozen = {pid: _threads(pid) for pid in self.pids()}
 
     def thaw(self) -> float:
-        """Continues every process; returns the CPU seconds that they used since ``freeze``."""
-        used = sum(
-            max(0, _cpu_nanoseconds(pid) - self._cpu_at_freeze.get(pid, 0)) for pid in self.pids()
-        )
-        for pid in self.pids():
+        """Continues every process; returns the CPU seconds that they used since ``freeze``.
+
+        Raises:
+          RuleViolation: a process ran, began or vanished. Nothing is continued then.
+        """
+        now = {pid: _threads(pid) for pid in self.pids()}
+        if now.keys() != self._frozen.keys():
+            raise RuleViolation("A process of the worker began or ended while the clock was off.")
+        for pid, threads in now.items():
+            if not _has_ended(pid):  # it may have been killed from outside
+                _check_idle(pid, self._frozen[pid], threads)
+        for pid in now:
             _signal(pid, signal.SIGCONT)
-        return used * 1e-9
+        return sum(_cpu_used(self._frozen[pid], threads) for pid, threads in now.items())
 
     def kill(self) -> None:
         """Ends every process of the tree and reaps it."""
@@ -112,27 +125,52 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def _stat(pid: int) -> list[str]:
-    """State, parent and the further fields of /proc/PID/stat; empty if the process is gone."""
+def _stat(pid: int, thread: int) -> list[str]:
+    """State, parent and the further fields of a thread's stat file; empty if it is gone."""
     try:
-        text = _read(f"/proc/{pid}/stat")
+        text = _read(f"/proc/{pid}/task/{thread}/stat")
     except OSError:
         return []
     return text[text.rindex(")") + 2 :].split()  # the name before may hold spaces and brackets
 
 
-def _state(pid: int) -> str:
-    stat = _stat(pid)
+def _state(pid: int, thread: int) -> str:
+    stat = _stat(pid, thread)
     return stat[0] if stat else "X"
 
 
-def _cpu_nanoseconds(pid: int) -> int:
-    total = 0
+def _has_stopped(pid: int) -> bool:
+    # The first thread alone tells nothing: it can end before the others.
+    return all(_state(pid, thread) in _STOPPED for thread in _threads(pid))
+
+
+def _has_ended(pid: int) -> bool:
+    return all(_state(pid, thread) in _DEAD for thread in _threads(pid))
+
+
+def _threads(pid: int) -> _Threads:
+    found = {}
     with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
+        for thread in map(int, os.listdir(f"/proc/{pid}/task")):
             with contextlib.suppress(OSError):
-                total += int(_read(f"/proc/{pid}/task/{task}/schedstat").split()[0])
-    return total
+                used, _, slices = _read(f"/proc/{pid}/task/{thread}/schedstat").split()
+                found[thread] = int(used), int(slices)
+    return found
+
+
+def _check_idle(pid: int, before: _Threads, after: _Threads) -> None:
+    """Raises ``RuleViolation`` if a thread of the stopped process has run, begun or ended."""
+    if before.keys() == after.keys() and all(
+        slices - before[thread][1] <= _MAX_FROZEN_SLICES for thread, (_, slices) in after.items()
+    ):
+        return
+    raise RuleViolation(f"Process {pid} of the worker ran while the clock was off.")
+
+
+def _cpu_used(before: _Threads, after: _Threads) -> float:
+    """Seconds."""
+    used = (max(0, cpu - before.get(thread, (0, 0))[0]) for thread, (cpu, _) in after.items())
+    return sum(used) * 1e-9
 
 
 def _signal(pid: int, number: int) -> None:

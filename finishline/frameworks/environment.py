@@ -14,7 +14,10 @@ def prepare_environment(
       num_devices: devices that this process uses.
       environment: what to change.
     """
-    if framework != "jax":
+    if framework == "pytorch":
+        # By default OpenMP threads spin for milliseconds at a barrier; with anything else running
+        # on the machine, a step of a small model then takes ten times as long.
+        environment.setdefault("GOMP_SPINCOUNT", "2000")
         return
     # Two processes use the GPU: neither may take all of its memory.
     environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -36,12 +36,12 @@ def data_selection(workload, input_queue, optimizer_state, current_param_contain
 
 
 @pytest.fixture(autouse=True)
-def restore_imports(monkeypatch):
+def restore_imports(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    before = set(sys.modules)
     yield
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def write(path, source=VALID):

@@ -5,6 +5,9 @@ import functools
 import numpy as np
 import pytest
 
+pytest.importorskip("jax")
+pytest.importorskip("torch")
+
 FRAMEWORKS = ["jax", "pytorch"]
 ALGORITHMS = ["nadamw", "momentum", "schedule_free_adamw", "template"]
 

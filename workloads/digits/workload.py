@@ -67,7 +67,7 @@ WORKLOADS = (
         eval_batch_size=400,
         num_eval_train_examples=400,
         dropout_rate=0.1,
-        model={"widths": (32, 32, 64), "num_classes": 10},
+        model={"widths": (16, 16, 32), "num_classes": 10},
         is_embedded=True,
     ),
 )

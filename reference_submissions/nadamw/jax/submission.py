@@ -63,7 +63,10 @@ def init_optimizer_state(workload, model_params, model_state, hyperparameters, r
         functools.partial(_train_step, workload, optimizer, label_smoothing),
         donate_argnums=(0, 1, 2),
     )
-    return jax.jit(optimizer.init)(model_params), train_step
+    # Unused values still say where to place the state: beside the parameters, so that
+    # the first step needs no compilation of its own.
+    init = jax.jit(optimizer.init, keep_unused=True)
+    return init(model_params), train_step
 
 
 def _train_step(workload, optimizer, label_smoothing, params, model_state, state, batch, rng):

@@ -1,0 +1,105 @@
+"""Both frameworks get the same data and train the same model."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from finishline import spec
+from finishline.data.pipeline import TrainingBatches
+from finishline.data.shuffle import hash_of_order
+from finishline.frameworks.base import create_runtime
+from finishline.frameworks.convert import flax_to_torch_state_dict
+from finishline.seeds import TrialSeeds
+from finishline.workload import all_workloads
+
+LEARNING_RATE = {"digits": 0.05, "mnist": 0.05, "quadratic_deep": 0.01}
+STEPS = 20
+
+
+def test_the_first_thousand_examples_are_the_same_in_both_frameworks():
+    orders = {
+        framework: hash_of_order(
+            997, TrialSeeds.derive(0, f"nadamw_{framework}", "digits", 0, 1).data, 1000
+        )
+        for framework in ("jax", "pytorch")
+    }
+    assert orders["jax"] == orders["pytorch"]
+    other_trial = TrialSeeds.derive(0, "nadamw_jax", "digits", 0, 2).data
+    assert hash_of_order(997, other_trial, 1000) != orders["jax"]
+
+
+@pytest.fixture(params=sorted(all_workloads()))
+def race(request, tmp_path, mnist_writer):
+    """Both runtimes of a workload with the same weights, and its training data."""
+    definition = all_workloads()[request.param]
+    if not definition.is_embedded:
+        mnist_writer(tmp_path / definition.dataset.name)
+    definition.dataset.prepare(tmp_path)
+    source = definition.dataset.open(tmp_path, "train")
+    counts = {"train": len(source), "validation": 1, "test": 1}
+    runtimes = {name: create_runtime(name, definition, counts) for name in ("jax", "pytorch")}
+    example = source.gather(np.zeros(1, np.int64))
+    params, model_state = runtimes["jax"].init_model(0, example)
+    module, _ = runtimes["pytorch"].init_model(0, example)
+    arrays = flax_to_torch_state_dict(
+        jax.device_get(params), jax.device_get((model_state or {}).get("batch_stats", {}))
+    )
+    module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
+    return definition, source, runtimes, (params, model_state), module
+
+
+def train_jax(runtime, params, model_state, batches, learning_rate):
+    workload = runtime.workload
+
+    @jax.jit
+    def step(params, model_state, batch):
+        def mean_loss(params):
+            logits, state = workload.model_fn(
+                params, batch, model_state, spec.ForwardPassMode.TRAIN, None, True, 0.0
+            )
+            loss = workload.loss_fn(batch["targets"], logits)
+            return loss["summed"] / loss["n_valid_examples"], state
+
+        gradient, model_state_ = jax.grad(mean_loss, has_aux=True)(params)
+        update = jax.tree.map(lambda p, g: p - learning_rate * g, params, gradient)
+        return update, model_state_
+
+    for batch in batches:
+        params, model_state = step(params, model_state, batch)
+    stats = (model_state or {}).get("batch_stats", {})
+    return flax_to_torch_state_dict(jax.device_get(params), jax.device_get(stats))
+
+
+def train_torch(runtime, module, batches, learning_rate):
+    workload = runtime.workload
+    optimizer = torch.optim.SGD(module.parameters(), lr=learning_rate)
+    for batch in batches:
+        optimizer.zero_grad()
+        logits, _ = workload.model_fn(
+            module, batch, None, spec.ForwardPassMode.TRAIN, None, True, 0.0
+        )
+        loss = workload.loss_fn(batch["targets"], logits)
+        (loss["summed"] / loss["n_valid_examples"]).backward()
+        optimizer.step()
+    return runtime.snapshot(module, None)
+
+
+def test_twenty_steps_of_sgd_give_the_same_parameters(race):
+    definition, source, runtimes, (params, model_state), module = race
+    before = runtimes["pytorch"].snapshot(module, None)
+    results = {}
+    for name, runtime in runtimes.items():
+        batches = TrainingBatches(source, batch_size=32, seed=5)
+        placed = list(runtime.place([next(batches) for _ in range(STEPS)]))
+        rate = LEARNING_RATE.get(definition.name, 0.01)
+        if name == "jax":
+            results[name] = train_jax(runtime, params, model_state, placed, rate)
+        else:
+            results[name] = train_torch(runtime, module, placed, rate)
+    moved = max(np.abs(results["pytorch"][name] - before[name]).max() for name in before)
+    assert moved > 1e-2
+    for name, array in results["pytorch"].items():
+        np.testing.assert_allclose(
+            np.asarray(results["jax"][name]), array, rtol=1e-4, atol=1e-5, err_msg=name
+        )
