@@ -31,7 +31,7 @@ class Evaluator:
         self.num_examples = {split: len(source) for split, source in self._sources.items()}
         self._runtime = create_runtime(framework, definition, self.num_examples)
         example = self._sources["train"].gather(np.zeros(1, dtype=np.int64))
-        params, model_state = self._runtime.init_model(0, example)
+        params, model_state = self._runtime.blank_model(example)
         self._expected = self._runtime.snapshot_spec()
         self.num_parameters = sum(
             int(np.prod(shape.shape_tuple, dtype=np.int64))

@@ -10,7 +10,7 @@ from finishline.data.pipeline import BatchIterator
 from finishline.frameworks.base import NumpyBatch
 
 _CHUNK_BYTES = 4 * 1024 * 1024
-_MAX_CHUNK = 16
+_MAX_CHUNK = 8
 _KEYS_PER_STEP = 2
 
 

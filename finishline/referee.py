@@ -342,7 +342,7 @@ class Referee:
         )
         self._run.write_eval_view()
         self._display.evaluation(self._step, metrics)
-        if is_met:
+        if is_met and self._config.stop_at_target:
             return self._outcome(
                 Status.TARGET_REACHED,
                 f"validation/{self._target.metric} {value:.5g} after "

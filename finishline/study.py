@@ -175,7 +175,7 @@ def run_study(config: StudyConfig) -> Status:
     trials = plan_study(config)
     runs = [_open_run(trial, config) for trial in trials]
     display = create_display()
-    create_evaluator = _evaluator_factory(trials[0])
+    create_evaluator = evaluator_factory(trials[0])
     outcomes = []
     with _SigtermAsInterrupt():
         for trial, run in zip(trials, runs, strict=True):
@@ -220,7 +220,7 @@ def finished_status(run_dir: Path) -> Status | None:
     return status if status.is_final else None
 
 
-def _evaluator_factory(trial: TrialConfig) -> Callable[[], Any]:
+def evaluator_factory(trial: TrialConfig) -> Callable[[], Any]:
     """Makes the evaluator of a study once, when it is first needed."""
 
     @functools.cache

@@ -38,6 +38,7 @@ class TrialConfig:
       max_global_steps: step after which training ends, or None.
       save_checkpoints: whether the trial can be resumed.
       compile_model: whether PyTorch models go through ``torch.compile``.
+      stop_at_target: whether reaching the target ends the trial; False to set targets.
     """
 
     workload: WorkloadDefinition
@@ -53,6 +54,7 @@ class TrialConfig:
     max_global_steps: int | None = None
     save_checkpoints: bool = True
     compile_model: bool = False
+    stop_at_target: bool = True
 
     @property
     def seeds(self) -> TrialSeeds:
@@ -97,6 +99,7 @@ class TrialConfig:
             "max_global_steps": self.max_global_steps,
             "save_checkpoints": self.save_checkpoints,
             "torch_compile": self.compile_model,
+            "stop_at_target": self.stop_at_target,
             "data_dir": str(self.data_dir),
             "machine": describe_machine(),
             "versions": describe_versions(submission.framework),

@@ -19,7 +19,7 @@ from typing import Any
 from finishline import spec
 from finishline.channel import Channel, ChannelClosed, connect
 from finishline.errors import SubmissionError
-from finishline.feed import Feed
+from finishline.feed import Feed, Keys
 from finishline.frameworks.base import Ranks, create_runtime, join_ranks
 from finishline.tether import die_with_parent
 from finishline.trainer import Pace, StopTraining, Trainer
@@ -93,6 +93,7 @@ class Worker:
         import numpy as np
 
         example = self._source.gather(np.zeros(1, dtype=np.int64))
+        Keys(0, self._runtime.step_keys).of(0)  # compiles the harness's own code before the start
         return self._runtime.init_model(self._setup.seeds["init"], example)
 
     def race(self, start: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Bad input: one sentence that names the thing and the remedy, quickly, and nothing half-written."""
+"""Bad input: one sentence that names the thing and the remedy, quickly, and nothing is left."""
 
 import json
 import shutil
@@ -165,7 +165,7 @@ LATE = {
     ),
     "None returned": (("def update_params(", "def update_params(*a, **k): pass\ndef u("), "None"),
     "an exception": (
-        ("return next(input_queue)", "return 1 / (global_step - 3)"),
+        ("return next(input_queue)", "return next(input_queue) if global_step != 3 else 1 / 0"),
         "ZeroDivisionError",
     ),
 }

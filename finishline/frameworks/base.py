@@ -72,6 +72,9 @@ class Runtime(Protocol):
         ``example`` is a batch of at least one example on the host.
         """
 
+    def blank_model(self, example: NumpyBatch) -> tuple[Any, Any]:
+        """Like ``init_model`` with any values: quick, for who needs the shapes alone."""
+
     def seed_everything(self, seed: int) -> None:
         """Seeds the framework's global random generators, for submissions that use them."""
 

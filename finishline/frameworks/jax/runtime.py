@@ -98,10 +98,21 @@ class Runtime:
     def init_model(self, seed: int, example: NumpyBatch) -> tuple[Any, Any]:
         """See ``base.Runtime.init_model``."""
         example = {name: array[:1] for name, array in example.items()}
-        init = functools.partial(self._model.init, train=False, dropout_rate=0.0)
-        variables = jax.jit(init, out_shardings=self._replicated)(jax.random.key(seed), example)
+        # Counter-based keys of XLA's own: code for threefry takes seconds to compile.
+        key = jax.random.key(seed, impl="rbg")
+        variables = jax.jit(self._init, out_shardings=self._replicated)(key, example)
         self._declare(variables, example)
         return _split(variables)
+
+    def blank_model(self, example: NumpyBatch) -> tuple[Any, Any]:
+        """See ``base.Runtime.blank_model``."""
+        shapes = jax.eval_shape(self._init, jax.random.key(0), dict(example))
+        self._declare(shapes, example)
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        return _split(jax.device_put(zeros, self._replicated))
+
+    def _init(self, key: jax.Array, example: Any) -> Any:
+        return self._model.init(key, example, train=False, dropout_rate=0.0)
 
     def _declare(self, variables: Any, example: NumpyBatch) -> None:
         self._variables = jax.eval_shape(lambda: variables)

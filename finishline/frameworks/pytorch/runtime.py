@@ -107,6 +107,10 @@ class Runtime:
         self.workload.model_params_types = parameter_types(model)
         return self._to_device(model), None
 
+    def blank_model(self, example: NumpyBatch) -> tuple[nn.Module, None]:
+        """See ``base.Runtime.blank_model``."""
+        return self.init_model(0, example)
+
     def _to_device(self, model: nn.Module) -> nn.Module:
         model = model.to(self.device)
         if self._compile_model:
