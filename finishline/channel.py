@@ -17,6 +17,9 @@ from finishline.errors import InfrastructureError, RuleViolation
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 _HEADER = struct.Struct("!I")
 
+# Columns of the record's tables; with 'train/...' and the like the referee's own.
+_REFEREES_COLUMNS = frozenset({"global_step", "score", "total_duration", "preemption_count"})
+
 Frame = dict[str, Any]
 
 
@@ -110,6 +113,30 @@ def field(frame: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) ->
             f"The worker sent a {frame['type']!r} frame whose {name!r} is {value!r:.80}."
         )
     return value
+
+
+def scalar_rows(frame: Mapping[str, Any]) -> list[tuple[int, dict[str, float]]]:
+    """The (step, values) rows of a ``scalars`` frame; names like the referee's get a prefix.
+
+    Raises:
+      RuleViolation: they are no such rows.
+    """
+    rows = []
+    for row in field(frame, "rows", list):
+        is_row = isinstance(row, list) and len(row) == 2 and isinstance(row[1], dict)
+        if not is_row or not is_count(row[0]) or not all(map(_is_number, row[1].values())):
+            raise RuleViolation(f"The worker sent scalars that are none: {row!r:.80}.")
+        rows.append((row[0], {_own_name(name): value for name, value in row[1].items()}))
+    return rows
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
+
+
+def _own_name(name: str) -> str:
+    is_referees = name in _REFEREES_COLUMNS or "/" in name
+    return f"submission/{name}" if is_referees else name
 
 
 def is_count(value: Any) -> bool:

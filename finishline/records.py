@@ -75,8 +75,8 @@ class EventLog:
 
     def __init__(self, path: Path):
         self._path = path
+        self._lines: list[bytes] = []
         self._last_hash = _FIRST_HASH
-        self._count = 0
         self.torn_bytes = 0
         if path.exists():
             self._recover()
@@ -85,8 +85,8 @@ class EventLog:
     def _recover(self) -> None:
         valid_bytes = 0
         for line, _ in read_events(self._path):
+            self._lines.append(line)
             self._last_hash = hashlib.sha256(line).hexdigest()
-            self._count += 1
             valid_bytes += len(line)
         self.torn_bytes = self._path.stat().st_size - valid_bytes
         if self.torn_bytes:
@@ -99,7 +99,7 @@ class EventLog:
           InfrastructureError: the disk is full or cannot be written.
         """
         event = {
-            "index": self._count,
+            "index": len(self._lines),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "event": kind,
             **content,
@@ -115,8 +115,19 @@ class EventLog:
             raise InfrastructureError(
                 f"{self._path} cannot be written: {error.strerror}."
             ) from error
+        self._lines.append(line)
         self._last_hash = hashlib.sha256(line).hexdigest()
-        self._count += 1
+
+    def restore(self) -> bool:
+        """Puts back what this process wrote, if the file has anything else; whether it had."""
+        content = b"".join(self._lines)
+        with contextlib.suppress(OSError):
+            if self._path.read_bytes() == content:
+                return False
+        write_atomically(self._path, content)
+        self._file.close()
+        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - it stays open
+        return True
 
     def close(self) -> None:
         """Closes the file."""

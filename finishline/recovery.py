@@ -9,6 +9,7 @@ from pathlib import Path
 from finishline import checkpoints
 from finishline.checkpoints import Checkpoint
 from finishline.clock import Account
+from finishline.errors import Status
 from finishline.records import RunDirectory, read_json
 
 HEARTBEAT_FILE = "heartbeat.json"
@@ -24,6 +25,8 @@ class Recovery:
       resumes: how often the trial has been continued, this time included.
       lost_steps: steps since the checkpoint, as far as they were noted.
       lost_seconds: submission time since the checkpoint, likewise.
+      ledger: seconds by account. If the worker died, and not the referee, what was lost stays
+        charged: otherwise a submission could undo a bad stretch by ending itself.
       messages: sentences for people about what was found damaged.
     """
 
@@ -31,17 +34,13 @@ class Recovery:
     resumes: int
     lost_steps: int
     lost_seconds: float
+    ledger: dict[str, float]
     messages: list[str]
 
     @property
     def step(self) -> int:
         """Training steps done at the checkpoint."""
         return self.checkpoint.step if self.checkpoint else 0
-
-    @property
-    def ledger(self) -> dict[str, float]:
-        """Seconds by account at the checkpoint."""
-        return self.checkpoint.meta["ledger"] if self.checkpoint else {}
 
 
 def recover(run: RunDirectory) -> Recovery | None:
@@ -58,14 +57,21 @@ def recover(run: RunDirectory) -> Recovery | None:
     checkpoint, damaged = checkpoints.load_newest(run.checkpoints)
     messages += [f"{message} The one before is used." for message in damaged]
     step = checkpoint.step if checkpoint else 0
-    seconds = checkpoint.meta["ledger"][Account.SUBMISSION.value] if checkpoint else 0.0
+    ledger = dict(checkpoint.meta["ledger"]) if checkpoint else {}
+    seconds = ledger.get(Account.SUBMISSION.value, 0.0)
     checkpoints.remove_newer(run.checkpoints, step)
     noted = read_json(run.path / HEARTBEAT_FILE) or {"step": 0, "submission_time": 0.0}
+    last = run.events[-1]
+    if last["event"] == "trial_ended":
+        noted = last
+        if last["status"] == Status.INFRASTRUCTURE_ERROR:
+            ledger = last["ledger"]
     return Recovery(
         checkpoint=checkpoint,
         resumes=1 + sum(event["event"] == "resumed" for event in run.events),
         lost_steps=max(0, noted["step"] - step),
         lost_seconds=max(0.0, noted["submission_time"] - seconds),
+        ledger=ledger,
         messages=messages,
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from finishline import checkpoints
-from finishline.channel import Channel, ChannelClosed, Frame, Listener, field
+from finishline.channel import Channel, ChannelClosed, Frame, Listener, field, scalar_rows
 from finishline.checkpoints import Checkpoint
 from finishline.clock import Account, Ledger
 from finishline.display import Display
@@ -32,6 +32,9 @@ from finishline.worker import SNAPSHOT_FILE
 _POLL_PERIOD = 0.25
 _MAX_SCALAR_ROWS = 100_000
 _MAX_EARLY_SNAPSHOTS = 100
+# Optimizers keep several times the parameters; what goes far beyond fills the disk.
+_MAX_STATE_FACTOR = 50
+_MAX_STATE_BYTES = 256 * 1024 * 1024
 # A frozen process uses no CPU at all; this allows for the kernel's accounting.
 _MAX_FROZEN_CPU_SECONDS = 0.002
 
@@ -57,6 +60,7 @@ class Referee:
         self._step = 0
         self._resumes = 0
         self._last_eval_time = 0.0
+        self._batch_size: int | None = None
         self._scalar_rows = 0
         self._early_snapshots = 0
         self._heartbeat = Heartbeat(run.path)
@@ -92,6 +96,8 @@ class Referee:
             return self._outcome(Status.INFRASTRUCTURE_ERROR, str(error))
         except OSError as error:
             return self._outcome(Status.INFRASTRUCTURE_ERROR, f"{error}.")
+        except ChannelClosed:
+            return self._on_death()
         except KeyboardInterrupt:
             return self._outcome(
                 Status.INTERRUPTED, "Stopped from outside; continue it with --resume."
@@ -228,17 +234,17 @@ class Referee:
         self._display.step(self._step)
 
     def _on_batch_size(self, frame: Frame) -> None:
-        self._run.record("batch_size", global_batch_size=field(frame, "global_batch_size", int))
+        batch_size = field(frame, "global_batch_size", int)
+        if self._batch_size is not None:
+            raise RuleViolation("The worker announced a second batch size.")
+        self._batch_size = batch_size
+        self._run.record("batch_size", global_batch_size=batch_size)
 
     def _on_scalars(self, frame: Frame) -> None:
-        rows = field(frame, "rows", list)
+        rows = scalar_rows(frame)
         self._scalar_rows += len(rows)
-        if self._scalar_rows > _MAX_SCALAR_ROWS:
-            return  # enough for any plot; the record must not grow without bound
-        for row in rows:
-            if not (isinstance(row, list) and len(row) == 2 and isinstance(row[1], dict)):
-                raise RuleViolation(f"The worker sent scalars that are none: {row!r:.80}.")
-        self._run.record("scalars", rows=rows)
+        if self._scalar_rows <= _MAX_SCALAR_ROWS:  # the record must not grow without bound
+            self._run.record("scalars", rows=rows)
 
     def _on_failed(self, frame: Frame) -> None:
         message = str(frame.get("message"))[:2000]
@@ -312,6 +318,10 @@ class Referee:
             )
         files: dict[str, Any] = {SNAPSHOT_FILE: snapshot}
         files |= {path.name: path for path in self._exchange.files("state_*.bin")}
+        state_bytes = sum(path.stat().st_size for path in self._exchange.files("state_*.bin"))
+        if state_bytes > _MAX_STATE_FACTOR * len(snapshot) + _MAX_STATE_BYTES:
+            self._tell(f"The checkpoint of step {self._step:,} was not written: it is too large.")
+            return
         meta = {
             "ledger": self._ledger.as_dict(),
             "position": field(frame, "position", int),
@@ -415,6 +425,9 @@ class Referee:
     def _finish(self, outcome: Outcome) -> None:
         """Writes how it ended. A full disk must not hide the outcome from the person who waits."""
         try:
+            if self._run.log.restore():
+                self._tell("The event log had been changed by others; it is restored.")
+            self._run.write_eval_view()
             self._run.record(
                 "trial_ended",
                 status=outcome.status.value,
