@@ -1,6 +1,7 @@
 """Sets the targets of a workload as AlgoPerf sets its own, and writes down how they came about.
 
-Each submission runs with each point of its search space for ``step_hint`` steps. The pair with the
+Each submission runs with each point of its search space for a fraction of ``step_hint`` steps, with
+its schedule made for so many: a submission in a competition has more time than these runs. The pair with the
 best validation metric runs again with other seeds. The validation target is the median of the
 best values of these runs; the test target is the worst test metric, at the moment the validation
 target is reached, of the runs that reach it (Dahl et al., 2023, arXiv:2306.07179, section 4.2).
@@ -17,13 +18,14 @@ from typing import Any
 from absl import flags
 
 from finishline import commandline
-from finishline.workload import Target, find_workload
+from finishline.workload import Target, WorkloadDefinition, find_workload
 
 flags.DEFINE_string("workload", None, "Workload whose targets to set.", required=True)
 flags.DEFINE_enum("framework", "jax", ["jax", "pytorch"], "Framework to run in.")
 flags.DEFINE_list(
     "submissions", ["nadamw", "momentum", "schedule_free_adamw"], "Reference submissions."
 )
+flags.DEFINE_float("fraction", 0.75, "Length of a run as a fraction of step_hint.", 0.01, 1.0)
 flags.DEFINE_integer("num_reruns", 5, "Runs of the best pair with other seeds.", lower_bound=1)
 flags.DEFINE_string("data_dir", "data", "Where the data sets are.")
 flags.DEFINE_string("experiment_dir", "experiments", "Where the runs are recorded.")
@@ -100,10 +102,9 @@ def _run(
         experiment_dir=Path(flags.FLAGS.experiment_dir),
         experiment_name=f"target_setting_{workload}",
         overwrite=True,
-        max_global_steps=find_workload(workload).step_hint,
         save_checkpoints=False,
     )
-    trials = [dataclasses.replace(t, stop_at_target=False) for t in plan_study(config)]
+    trials = [_shorten(trial) for trial in plan_study(config)]
     if point is not None:
         trials = [dataclasses.replace(trials[0], hyperparameters=point.hyperparameters)]
     create_evaluator = evaluator_factory(trials[0])
@@ -114,6 +115,20 @@ def _run(
         runs.append(_summarise(trial, directory))
         directory.close()
     return runs
+
+
+def _shorten(trial: Any) -> Any:
+    steps = _num_steps(trial.workload)
+    return dataclasses.replace(
+        trial,
+        workload=trial.workload.variant(trial.workload.name, step_hint=steps),
+        max_global_steps=steps,
+        stop_at_target=False,
+    )
+
+
+def _num_steps(workload: WorkloadDefinition) -> int:
+    return max(1, round(flags.FLAGS.fraction * workload.step_hint))
 
 
 def _summarise(trial: Any, directory: Any) -> Run:
@@ -150,7 +165,8 @@ def _report(
         f"# Targets of `{workload}`",
         "",
         f"Made by `python -m finishline.target_setting --workload={workload} "
-        f"--framework={framework}`: {find_workload(workload).step_hint} steps a run.",
+        f"--framework={framework} --fraction={flags.FLAGS.fraction}`: "
+        f"{_num_steps(find_workload(workload))} steps a run.",
         "",
         f"| submission | point | hyperparameters | best validation {target.metric} | after (s) |",
         "| :-- | --: | :-- | --: | --: |",

@@ -40,8 +40,7 @@ class Setup:
     submission_path: str
     num_examples: dict[str, int]
     seeds: dict[str, int]
-    max_allowed_runtime_sec: float
-    eval_period_time_sec: float
+    overrides: dict[str, Any]
     num_devices: int
     compile_model: bool
     save_state: bool
@@ -75,13 +74,13 @@ class Worker:
         self._setup = setup
         self._ranks = ranks
         self._exchange = Path(setup.exchange_dir)
-        definition = find_workload(setup.workload)
+        definition = find_workload(setup.workload).variant(setup.workload, **setup.overrides)
+        self._definition = definition
         self._source = definition.dataset.open(Path(setup.data_dir), "train")
         self._runtime = create_runtime(
             setup.framework,
             definition,
             setup.num_examples,
-            max_allowed_runtime_sec=setup.max_allowed_runtime_sec,
             num_devices=setup.num_devices,
             compile_model=setup.compile_model,
         )
@@ -120,7 +119,7 @@ class Worker:
         trainer.init_optimizer_state(*self._fresh)
         position = self._restore(trainer, start["resume"])
         trainer.feed = self._open_feed(batch_size, position)
-        pace = Pace(self._ranks, setup.eval_period_time_sec, setup.max_global_steps)
+        pace = Pace(self._ranks, self._definition.eval_period_time_sec, setup.max_global_steps)
         pace.resumed(trainer.step)
         trainer.run(pace)
 

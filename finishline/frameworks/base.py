@@ -23,20 +23,19 @@ class WorkloadView(spec.Workload):
     Args:
       definition: the workload.
       num_examples: examples by split ('train', 'validation', 'test').
-      max_allowed_runtime_sec: the budget in force, under self-tuning more than the workload's own.
     """
 
     def __init__(
         self,
         definition: WorkloadDefinition,
         num_examples: Mapping[str, int],
-        max_allowed_runtime_sec: float | None = None,
     ):
         self.loss_type = definition.loss_type
         self.target_metric_name = definition.target.metric
         self.validation_target_value = definition.target.validation
-        self.max_allowed_runtime_sec = max_allowed_runtime_sec or definition.max_allowed_runtime_sec
-        self.eval_period_time_sec = definition.eval_period_time_sec
+        self.max_allowed_runtime_sec = (
+            definition.max_allowed_runtime_secself.eval_period_time_sec
+        ) = definition.eval_period_time_sec
         self.step_hint = definition.step_hint
         self.num_train_examples = num_examples["train"]
         self.num_eval_train_examples = min(
@@ -117,7 +116,6 @@ def create_runtime(
     definition: WorkloadDefinition,
     num_examples: Mapping[str, int],
     *,
-    max_allowed_runtime_sec: float | None = None,
     num_devices: int = 1,
     compile_model: bool = False,
 ) -> Runtime:
@@ -126,7 +124,6 @@ def create_runtime(
     return module.Runtime(
         definition,
         num_examples,
-        max_allowed_runtime_sec=max_allowed_runtime_sec,
         num_devices=num_devices,
         compile_model=compile_model,
     )

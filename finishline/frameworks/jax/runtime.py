@@ -26,8 +26,8 @@ _CALLS_IN_FLIGHT = 2
 class JaxWorkload(WorkloadView):
     """A workload with a ``flax.linen`` model, as submissions see it."""
 
-    def __init__(self, model: Any, definition: WorkloadDefinition, *args: Any):
-        super().__init__(definition, *args)
+    def __init__(self, model: Any, definition: WorkloadDefinition, num_examples: Mapping[str, int]):
+        super().__init__(definition, num_examples)
         self._model = model
         self._output_layer = model.output_layer
 
@@ -76,7 +76,6 @@ class Runtime:
         definition: WorkloadDefinition,
         num_examples: Mapping[str, int],
         *,
-        max_allowed_runtime_sec: float | None = None,
         num_devices: int = 1,
         compile_model: bool = False,
     ):
@@ -87,7 +86,7 @@ class Runtime:
             )
         self._definition = definition
         self._model = definition.model_module("jax").Model(**definition.model)
-        self.workload = JaxWorkload(self._model, definition, num_examples, max_allowed_runtime_sec)
+        self.workload = JaxWorkload(self._model, definition, num_examples)
         mesh = Mesh(np.asarray(jax.local_devices()[:num_devices]), ("batch",))
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._sharded_chunk = NamedSharding(mesh, PartitionSpec(None, "batch"))

@@ -27,8 +27,13 @@ _CALLS_IN_FLIGHT = 2
 class PyTorchWorkload(WorkloadView):
     """A workload with a ``torch.nn`` model, as submissions see it."""
 
-    def __init__(self, output_layer: str | None, definition: WorkloadDefinition, *args: Any):
-        super().__init__(definition, *args)
+    def __init__(
+        self,
+        output_layer: str | None,
+        definition: WorkloadDefinition,
+        num_examples: Mapping[str, int],
+    ):
+        super().__init__(definition, num_examples)
         self._output_layer = output_layer
 
     def model_fn(
@@ -72,7 +77,6 @@ class Runtime:
         definition: WorkloadDefinition,
         num_examples: Mapping[str, int],
         *,
-        max_allowed_runtime_sec: float | None = None,
         num_devices: int = 1,
         compile_model: bool = False,
     ):
@@ -89,9 +93,7 @@ class Runtime:
         self._is_distributed = num_devices > 1
         self._compile_model = compile_model
         output_layer = self._model_class.output_layer
-        self.workload = PyTorchWorkload(
-            output_layer, definition, num_examples, max_allowed_runtime_sec
-        )
+        self.workload = PyTorchWorkload(output_layer, definition, num_examples)
         self._events: list[torch.cuda.Event] = []
         self._spec: SnapshotSpec = {}
 
