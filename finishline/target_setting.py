@@ -1,10 +1,10 @@
 """Sets the targets of a workload as AlgoPerf sets its own, and writes down how they came about.
 
 Each submission runs with each point of its search space for a fraction of ``step_hint`` steps, with
-its schedule made for so many: a submission in a competition has more time than these runs. The pair with the
-best validation metric runs again with other seeds. The validation target is the median of the
-best values of these runs; the test target is the worst test metric, at the moment the validation
-target is reached, of the runs that reach it (Dahl et al., 2023, arXiv:2306.07179, section 4.2).
+its schedule made for so many: a submission in a competition has more time than these runs. The pair
+with the best validation metric runs again with other seeds. The validation target is the median of
+the best values of these runs; the test target is the worst test metric, at the moment the
+validation target is reached, of the runs that reach it (Dahl et al., 2023, arXiv:2306.07179, section 4.2).
 
 Example:
   python -m finishline.target_setting --workload=digits --output=docs/targets/digits.md

@@ -34,7 +34,8 @@ class WorkloadView(spec.Workload):
         self.target_metric_name = definition.target.metric
         self.validation_target_value = definition.target.validation
         self.max_allowed_runtime_sec = (
-            definition.max_allowed_runtime_secself.eval_period_time_sec
+            definition.max_allowed_runtime_sec
+        self.eval_period_time_sec
         ) = definition.eval_period_time_sec
         self.step_hint = definition.step_hint
         self.num_train_examples = num_examples["train"]
