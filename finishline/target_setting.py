@@ -4,7 +4,8 @@ Each submission runs with each point of its search space for a fraction of ``ste
 its schedule made for so many: a submission in a competition has more time than these runs. The pair
 with the best validation metric runs again with other seeds. The validation target is the median of
 the best values of these runs; the test target is the worst test metric, at the moment the
-validation target is reached, of the runs that reach it (Dahl et al., 2023, arXiv:2306.07179, section 4.2).
+validation target is reached, of the runs that reach it (Dahl et al.,
+2023, arXiv:2306.07179, section 4.2).
 
 Example:
   python -m finishline.target_setting --workload=digits --output=docs/targets/digits.md

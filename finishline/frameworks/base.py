@@ -33,10 +33,8 @@ class WorkloadView(spec.Workload):
         self.loss_type = definition.loss_type
         self.target_metric_name = definition.target.metric
         self.validation_target_value = definition.target.validation
-        self.max_allowed_runtime_sec = (
-            definition.max_allowed_runtime_sec
-        self.eval_period_time_sec
-        ) = definition.eval_period_time_sec
+        self.max_allowed_runtime_sec = definition.max_allowed_runtime_sec
+        self.eval_period_time_sec = definition.eval_period_time_sec
         self.step_hint = definition.step_hint
         self.num_train_examples = num_examples["train"]
         self.num_eval_train_examples = min(
