@@ -7,12 +7,13 @@ those bytes. Nothing that the worker says about time, progress or metrics decide
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from finishline import checkpoints
+from finishline.bookkeeping import Bookkeeping
 from finishline.channel import Channel, ChannelClosed, Frame, Listener, field, scalar_rows
 from finishline.checkpoints import Checkpoint
-from finishline.clock import Account, Ledger
+from finishline.clock import Account
 from finishline.display import Display
 from finishline.errors import (
     InfrastructureError,
@@ -23,20 +24,13 @@ from finishline.errors import (
 from finishline.evaluator import Evaluator
 from finishline.exchange import Exchange
 from finishline.launch import WorkerProcess, describe_exit
-from finishline.processes import peak_memory_bytes
-from finishline.records import HPARAMS_FILE, META_FILE, RunDirectory, write_json
-from finishline.recovery import Heartbeat, recover
+from finishline.records import RunDirectory
+from finishline.recovery import Heartbeat
 from finishline.trial import Outcome, TrialConfig
 from finishline.worker import SNAPSHOT_FILE
 
 _POLL_PERIOD = 0.25
-_MAX_SCALAR_ROWS = 100_000
 _MAX_EARLY_SNAPSHOTS = 100
-# Optimizers keep several times the parameters; what goes far beyond fills the disk.
-_MAX_STATE_FACTOR = 50
-_MAX_STATE_BYTES = 256 * 1024 * 1024
-# A frozen process uses no CPU at all; this allows for the kernel's accounting.
-_MAX_FROZEN_CPU_SECONDS = 0.002
 
 
 class Referee:
@@ -50,21 +44,17 @@ class Referee:
         display: Display,
     ):
         self._config = config
-        self._run = run
+        self._books = Bookkeeping(config, run, display)
         self._create_evaluator = create_evaluator
         self._evaluator: Evaluator
         self._display = display
-        self._ledger = Ledger()
         self._exchange = Exchange()
         self._target = config.workload.target
         self._step = 0
-        self._resumes = 0
         self._last_eval_time = 0.0
         self._batch_size: int | None = None
-        self._scalar_rows = 0
         self._early_snapshots = 0
         self._heartbeat = Heartbeat(run.path)
-        self._unsaved_told = False
         self._worker: WorkerProcess
         self._channel: Channel
 
@@ -73,17 +63,13 @@ class Referee:
         try:
             outcome = self._run_guarded()
         finally:
-            self._clean_up()
-        self._finish(outcome)
+            worker_memory = self._clean_up()
+        self._books.end(outcome, self._early_snapshots, worker_memory)
         return outcome
 
     def _run_guarded(self) -> Outcome:
         try:
-            self._display.start(self._config, self._ledger)
-            write_json(self._run.path / HPARAMS_FILE, self._config.hyperparameters or {})
-            self._write_meta(status="running", message="")
             checkpoint = self._recover()
-            self._run.record("trial_started", **self._config.describe())
             self._set_up_worker(checkpoint)
             if checkpoint is not None and (late := self._measure_late(checkpoint)):
                 return late
@@ -107,22 +93,11 @@ class Referee:
 
     def _recover(self) -> Checkpoint | None:
         """The state to continue from, if the record has any."""
-        recovery = recover(self._run)
+        recovery = self._books.start()
         if recovery is None:
             return None
-        self._step, self._resumes = recovery.step, recovery.resumes
-        self._ledger = Ledger(recovery.ledger)
+        self._step = recovery.step
         self._last_eval_time = self._submission_time
-        self._display.start(self._config, self._ledger)
-        for message in recovery.messages:
-            self._tell(message)
-        lost = {"steps": recovery.lost_steps, "seconds": recovery.lost_seconds}
-        self._run.record("resumed", step=self._step, ledger=self._ledger.as_dict(), lost=lost)
-        self._run.write_eval_view()
-        self._tell(
-            f"resumed at step {self._step:,}; lost: {lost['steps']:,} steps, "
-            f"{lost['seconds']:.1f} s."
-        )
         return recovery.checkpoint
 
     def _set_up_worker(self, checkpoint: Checkpoint | None) -> None:
@@ -131,7 +106,7 @@ class Referee:
         self._worker = WorkerProcess(
             listener.path,
             self._exchange.path,
-            self._run.path / "worker.log",
+            self._config.run_dir / "worker.log",
             framework=config.submission.framework,
             num_devices=config.num_devices,
             submission_path=config.submission.path,
@@ -168,7 +143,7 @@ class Referee:
 
     def _measure_late(self, checkpoint: Checkpoint) -> Outcome | None:
         """The evaluation that a kill prevented, from the checkpoint that was written before it."""
-        if any(event["step"] == checkpoint.step for event in self._run.evaluations()):
+        if any(event["step"] == checkpoint.step for event in self._books.evaluations()):
             return None
         arrays = self._evaluator.parse(checkpoint.files[SNAPSHOT_FILE].read_bytes())
         return self._judge(arrays, checkpoint.meta["last_because"])
@@ -179,12 +154,12 @@ class Referee:
         resume = None
         if checkpoint is not None:
             resume = {"step": checkpoint.step, "position": checkpoint.meta["position"]}
-        self._ledger.switch(Account.SUBMISSION)
+        self._books.ledger.switch(Account.SUBMISSION)
         self._channel.send(
             "start",
             hyperparameters=self._config.hyperparameters,
             resume=resume,
-            eval_results=[(e["step"], e["metrics"]) for e in self._run.evaluations()],
+            eval_results=[(e["step"], e["metrics"]) for e in self._books.evaluations()],
             clock_readings=self._clock_readings(),
         )
         handlers = {
@@ -213,19 +188,19 @@ class Referee:
 
     @property
     def _submission_time(self) -> float:
-        return self._ledger.seconds(Account.SUBMISSION)
+        return self._books.ledger.seconds(Account.SUBMISSION)
 
     def _clock_readings(self) -> dict[str, Any]:
         """What ``train_state`` shows; names as AlgoPerf's."""
         return {
             "validation_goal_reached": False,
-            "test_goal_reached": any(self._test_met(e) for e in self._run.evaluations()),
+            "test_goal_reached": any(self._test_met(e) for e in self._books.evaluations()),
             "is_time_remaining": True,
             "last_eval_time": self._last_eval_time,
             "training_complete": False,
             "accumulated_submission_time": self._submission_time,
-            "accumulated_eval_time": self._ledger.seconds(Account.EVALUATION),
-            "accumulated_logging_time": self._ledger.seconds(Account.RECORD_KEEPING),
+            "accumulated_eval_time": self._books.ledger.seconds(Account.EVALUATION),
+            "accumulated_logging_time": self._books.ledger.seconds(Account.RECORD_KEEPING),
             "last_step_end_time": None,
         }
 
@@ -242,18 +217,15 @@ class Referee:
         if self._batch_size is not None:
             raise RuleViolation("The worker announced a second batch size.")
         self._batch_size = batch_size
-        self._run.record("batch_size", global_batch_size=batch_size)
+        self._books.record("batch_size", global_batch_size=batch_size)
 
     def _on_scalars(self, frame: Frame) -> None:
-        rows = scalar_rows(frame)
-        self._scalar_rows += len(rows)
-        if self._scalar_rows <= _MAX_SCALAR_ROWS:  # the record must not grow without bound
-            self._run.record("scalars", rows=rows)
+        self._books.scalars(scalar_rows(frame))
 
     def _on_failed(self, frame: Frame) -> None:
         message = str(frame.get("message"))[:2000]
         trace = str(frame.get("traceback"))[-8000:]
-        self._run.record("failed", blame=frame.get("blame"), message=message, traceback=trace)
+        self._books.record("failed", blame=frame.get("blame"), message=message, traceback=trace)
         if frame.get("blame") == "submission":
             raise SubmissionError(f"{message}\n{trace}".strip())
         raise InfrastructureError(f"The worker failed: {message}\n{trace}".strip())
@@ -285,7 +257,7 @@ class Referee:
             return None
         snapshot = self._exchange.read(SNAPSHOT_FILE, self._evaluator.snapshot_bytes)
         self._worker.tree.freeze()
-        self._ledger.switch(Account.RECORD_KEEPING)
+        self._books.ledger.switch(Account.RECORD_KEEPING)
         if self._submission_time > self._config.budget_sec:
             return self._on_budget_spent()
         self._step = field(frame, "step", int)
@@ -305,7 +277,7 @@ class Referee:
             return False
         self._early_snapshots += 1
         if self._early_snapshots == 1:
-            self._run.record("early_snapshot", seconds_since_last=since)
+            self._books.record("early_snapshot", seconds_since_last=since)
         if self._early_snapshots > _MAX_EARLY_SNAPSHOTS:
             raise RuleViolation(
                 f"The worker asked {self._early_snapshots} times for an evaluation before the "
@@ -314,52 +286,24 @@ class Referee:
         return True
 
     def _save_checkpoint(self, snapshot: bytes, frame: Frame) -> None:
-        not_saved = field(frame, "not_saved", list)
-        if not_saved and not self._unsaved_told:
-            self._unsaved_told = True
-            self._run.record(
-                "not_in_checkpoints", parts=[str(part)[:200] for part in not_saved[:50]]
-            )
-        files: dict[str, Any] = {SNAPSHOT_FILE: snapshot}
+        files: dict[str, bytes | Path] = {SNAPSHOT_FILE: snapshot}
         files |= {path.name: path for path in self._exchange.files("state_*.bin")}
-        state_bytes = sum(path.stat().st_size for path in self._exchange.files("state_*.bin"))
-        if state_bytes > _MAX_STATE_FACTOR * len(snapshot) + _MAX_STATE_BYTES:
-            self._tell(f"The checkpoint of step {self._step:,} was not written: it is too large.")
-            return
-        meta = {
-            "ledger": self._ledger.as_dict(),
-            "position": field(frame, "position", int),
-            "last_because": frame.get("last_because"),
-        }
-        try:
-            checkpoints.save(self._run.checkpoints, self._step, files, meta)
-        except OSError as error:
-            self._tell(f"The checkpoint of step {self._step:,} was not written ({error.strerror}).")
+        meta = {"position": field(frame, "position", int), "last_because": frame["last_because"]}
+        self._books.checkpoint(self._step, files, field(frame, "not_saved", list), meta)
 
     def _judge(self, arrays: dict[str, Any], last_because: str | None) -> Outcome | None:
         """Measures a snapshot and records it; an outcome if the trial is over."""
-        self._ledger.switch(Account.EVALUATION)
+        self._books.ledger.switch(Account.EVALUATION)
         try:
             metrics = self._evaluator.evaluate(arrays)
         except Exception as error:  # the reference model failed: not the submission's fault
             raise InfrastructureError(f"The evaluation failed: {error!r}") from error
-        self._ledger.switch(Account.RECORD_KEEPING)
-        value = metrics[f"validation/{self._target.metric}"]
-        is_met = self._target.is_met(value)
-        self._run.record(
-            "evaluation",
-            step=self._step,
-            metrics=metrics,
-            ledger=self._ledger.as_dict(),
-            resumes=self._resumes,
-            target_is_met=is_met,
-        )
-        self._run.write_eval_view()
-        self._display.evaluation(self._step, metrics)
+        self._books.ledger.switch(Account.RECORD_KEEPING)
+        is_met = self._books.evaluation(self._step, metrics)
         if is_met and self._config.stop_at_target:
             return self._outcome(
                 Status.TARGET_REACHED,
-                f"validation/{self._target.metric} {value:.5g} after "
+                f"validation/{self._target.metric} {self._books.best():.5g} after "
                 f"{self._last_eval_time:.2f} s and {self._step:,} steps.",
             )
         if last_because == "max_global_steps":
@@ -379,29 +323,17 @@ class Referee:
     def _resume_worker(self) -> None:
         self._channel.send(
             "resume",
-            metrics=self._run.evaluations()[-1]["metrics"],
+            metrics=self._books.evaluations()[-1]["metrics"],
             clock_readings=self._clock_readings(),
         )
-        self._ledger.switch(Account.SUBMISSION)
-        cpu_seconds = self._worker.tree.thaw()
-        if cpu_seconds > _MAX_FROZEN_CPU_SECONDS:
-            raise RuleViolation(
-                f"The worker used {cpu_seconds:.3f} s of CPU time while the clock stood still."
-            )
+        self._books.ledger.switch(Account.SUBMISSION)
+        self._worker.tree.thaw()
 
     # ---------------------------------------------------------------------------- the end
 
     def _best_text(self) -> str:
-        best = self._best()
+        best = self._books.best()
         return "" if best is None else f", best validation/{self._target.metric} {best:.5g}"
-
-    def _best(self) -> float | None:
-        key = f"validation/{self._target.metric}"
-        values = [event["metrics"][key] for event in self._run.evaluations()]
-        finite = [value for value in values if abs(value) < float("inf")]
-        if not finite:
-            return None
-        return min(finite) if self._target.minimize else max(finite)
 
     def _outcome(self, status: Status, message: str) -> Outcome:
         reached = status is Status.TARGET_REACHED
@@ -410,54 +342,17 @@ class Referee:
             message=message,
             submission_time=self._last_eval_time if reached else self._submission_time,
             step=self._step,
-            best=self._best(),
+            best=self._books.best(),
         )
 
-    def _tell(self, text: str) -> None:
-        self._run.record("message", text=text)
-        self._display.message(text)
-
-    def _clean_up(self) -> None:
-        self._ledger.switch(Account.RECORD_KEEPING)
+    def _clean_up(self) -> int:
+        """Ends the worker; returns its peak memory in bytes."""
+        self._books.ledger.switch(Account.RECORD_KEEPING)
+        memory = 0
         if hasattr(self, "_worker"):
-            self._worker_memory = self._worker.tree.peak_memory_bytes()
+            memory = self._worker.tree.peak_memory_bytes()
             self._worker.kill()
         if hasattr(self, "_channel"):
             self._channel.close()
         self._exchange.remove()
-
-    def _finish(self, outcome: Outcome) -> None:
-        """Writes how it ended. A full disk must not hide the outcome from the person who waits."""
-        try:
-            if self._run.log.restore():
-                self._tell("The event log had been changed by others; it is restored.")
-            self._run.write_eval_view()
-            self._run.record(
-                "trial_ended",
-                status=outcome.status.value,
-                message=outcome.message,
-                submission_time=outcome.submission_time,
-                step=outcome.step,
-                ledger=self._ledger.as_dict(),
-                resumes=self._resumes,
-                refused_snapshots=self._early_snapshots,
-                peak_memory_bytes={
-                    "referee": peak_memory_bytes(),
-                    "worker": getattr(self, "_worker_memory", 0),
-                },
-            )
-            self._run.write_measurements_view()
-            self._write_meta(
-                status=outcome.status.value,
-                message=outcome.message,
-                submission_time=outcome.submission_time,
-                step=outcome.step,
-                ledger=self._ledger.as_dict(),
-                resumes=self._resumes,
-            )
-        except (InfrastructureError, OSError) as error:
-            self._display.message(f"The end of the trial could not be recorded: {error}")
-        self._display.end(outcome)
-
-    def _write_meta(self, **how_it_went: Any) -> None:
-        write_json(self._run.path / META_FILE, {**self._config.describe(), **how_it_went})
+        return memory

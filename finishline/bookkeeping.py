@@ -1,0 +1,153 @@
+"""What the referee writes down about a trial, and shows to a person."""
+
+from pathlib import Path
+from typing import Any
+
+from finishline import checkpoints
+from finishline.clock import Ledger
+from finishline.display import Display
+from finishline.errors import InfrastructureError
+from finishline.processes import peak_memory_bytes
+from finishline.records import HPARAMS_FILE, META_FILE, Event, RunDirectory, write_json
+from finishline.recovery import Recovery, recover
+from finishline.trial import Outcome, TrialConfig
+
+# Optimizers keep several times the parameters; what goes far beyond only fills the disk.
+_MAX_STATE_FACTOR = 50
+_MAX_STATE_BYTES = 256 * 1024 * 1024
+_MAX_SCALAR_ROWS = 100_000
+
+
+class Bookkeeping:
+    """The record of one trial in the making.
+
+    Attributes:
+      ledger: where the wall time goes; continues an earlier one if the trial is resumed.
+      resumes: how often the trial has been continued.
+    """
+
+    def __init__(self, config: TrialConfig, run: RunDirectory, display: Display):
+        self._config = config
+        self._run = run
+        self._display = display
+        self._target = config.workload.target
+        self._scalar_rows = 0
+        self._unsaved_told = False
+        self.ledger = Ledger()
+        self.resumes = 0
+
+    def start(self) -> Recovery | None:
+        """Notes the start; returns what to continue from if the trial was interrupted."""
+        self._display.start(self._config, self.ledger)
+        write_json(self._run.path / HPARAMS_FILE, self._config.hyperparameters or {})
+        self._write_meta(status="running", message="")
+        recovery = recover(self._run)
+        if recovery is not None:
+            self._note_resume(recovery)
+        self._run.record("trial_started", **self._config.describe())
+        return recovery
+
+    def _note_resume(self, recovery: Recovery) -> None:
+        self.resumes = recovery.resumes
+        self.ledger = Ledger(recovery.ledger)
+        self._display.start(self._config, self.ledger)
+        for message in recovery.messages:
+            self.tell(message)
+        steps, seconds = recovery.lost_steps, recovery.lost_seconds
+        self._run.record(
+            "resumed",
+            step=recovery.step,
+            ledger=self.ledger.as_dict(),
+            lost={"steps": steps, "seconds": seconds},
+        )
+        self._run.write_eval_view()
+        self.tell(f"resumed at step {recovery.step:,}; lost: {steps:,} steps, {seconds:.1f} s.")
+
+    def record(self, kind: str, **content: Any) -> None:
+        """Appends an event."""
+        self._run.record(kind, **content)
+
+    def tell(self, text: str) -> None:
+        """Appends a message and shows it."""
+        self._run.record("message", text=text)
+        self._display.message(text)
+
+    def scalars(self, rows: list[tuple[int, dict[str, float]]]) -> None:
+        """Appends scalars of the submission, as many as any plot needs."""
+        self._scalar_rows += len(rows)
+        if self._scalar_rows <= _MAX_SCALAR_ROWS:
+            self._run.record("scalars", rows=rows)
+
+    def evaluation(self, step: int, metrics: dict[str, float]) -> bool:
+        """Appends an evaluation; returns whether it meets the target."""
+        is_met = self._target.is_met(metrics[f"validation/{self._target.metric}"])
+        self._run.record(
+            "evaluation",
+            step=step,
+            metrics=metrics,
+            ledger=self.ledger.as_dict(),
+            resumes=self.resumes,
+            target_is_met=is_met,
+        )
+        self._run.write_eval_view()
+        self._display.evaluation(step, metrics)
+        return is_met
+
+    def evaluations(self) -> list[Event]:
+        """The evaluations that count."""
+        return self._run.evaluations()
+
+    def best(self) -> float | None:
+        """The best finite value of the deciding metric on the validation set."""
+        key = f"validation/{self._target.metric}"
+        values = [event["metrics"][key] for event in self.evaluations()]
+        finite = [value for value in values if abs(value) < float("inf")]
+        if not finite:
+            return None
+        return min(finite) if self._target.minimize else max(finite)
+
+    def checkpoint(
+        self, step: int, files: dict[str, bytes | Path], not_saved: list[Any], meta: dict[str, Any]
+    ) -> None:
+        """Brings a checkpoint to the disk. If that fails, the trial goes on without it."""
+        if not_saved and not self._unsaved_told:
+            self._unsaved_told = True
+            parts = [str(part)[:200] for part in not_saved[:50]]
+            self._run.record("not_in_checkpoints", parts=parts)
+        snapshot_bytes = sum(
+            len(content) for content in files.values() if isinstance(content, bytes)
+        )
+        try:
+            state_bytes = sum(p.stat().st_size for p in files.values() if isinstance(p, Path))
+            if state_bytes > _MAX_STATE_FACTOR * snapshot_bytes + _MAX_STATE_BYTES:
+                raise OSError(27, f"its state has {state_bytes:,} bytes")
+            meta = {**meta, "ledger": self.ledger.as_dict()}
+            checkpoints.save(self._run.checkpoints, step, files, meta)
+        except OSError as error:
+            self.tell(f"The checkpoint of step {step:,} was not written ({error.strerror}).")
+
+    def end(self, outcome: Outcome, refused_snapshots: int, worker_memory: int) -> None:
+        """Notes the end. A full disk must not hide the outcome from the person who waits."""
+        result = {
+            "status": outcome.status.value,
+            "message": outcome.message,
+            "submission_time": outcome.submission_time,
+            "step": outcome.step,
+            "ledger": self.ledger.as_dict(),
+            "resumes": self.resumes,
+            "refused_snapshots": refused_snapshots,
+            "peak_memory_bytes": {"referee": peak_memory_bytes(), "worker": worker_memory},
+        }
+        try:
+            if self._run.log.restore():
+                self.tell("The event log had been changed by others; it is restored.")
+            self._run.record("trial_ended", **result)
+            self._run.write_eval_view()
+            self._run.write_measurements_view()
+            self._write_meta(**result)
+        except (InfrastructureError, OSError) as error:
+            self._display.message(f"The end of the trial could not be recorded: {error}")
+        self._display.end(outcome)
+
+    def _write_meta(self, **how_it_went: Any) -> None:
+        write_json(self._run.path / META_FILE, {**self._config.describe(), **how_it_went})
