@@ -12,13 +12,14 @@ from finishline.frameworks.base import NumpyBatch
 _CHUNK_BYTES = 4 * 1024 * 1024
 _MAX_CHUNK = 8
 _KEYS_PER_STEP = 2
+_STEPS_PER_BLOCK = 32
 
 
 class Feed(Iterator[Any]):
     """The ``input_queue`` of a submission.
 
-    Small batches are placed several at a time, because a transfer of few bytes costs about as much
-    as a training step of a small model.
+    Small batches are placed several at a time, because one transfer can cost as much as a training
+    step of a small model.
 
     Attributes:
       position: examples handed out so far, over all ranks; all that a resume needs.
@@ -64,7 +65,7 @@ class Keys:
 
     def of(self, step: int) -> tuple[Any, Any]:
         """The keys for ``data_selection`` and ``update_params`` in step ``step``."""
-        block, offset = divmod(step, _MAX_CHUNK)
+        block, offset = divmod(step, _STEPS_PER_BLOCK)
         if block != self._block:
             self._block, self._keys = block, list(self._place(self._bits(block)))
         first = _KEYS_PER_STEP * offset
@@ -77,4 +78,6 @@ class Keys:
     def _bits(self, block: int) -> np.ndarray:
         # Blocks below zero are the extra keys; Philox counters are unsigned.
         generator = np.random.Philox(key=self._seed, counter=block % 2**64 << 64)
-        return generator.random_raw(_KEYS_PER_STEP * _MAX_CHUNK).view(np.uint32).reshape(-1, 2)
+        return (
+            generator.random_raw(_KEYS_PER_STEP * _STEPS_PER_BLOCK).view(np.uint32).reshape(-1, 2)
+        )

@@ -17,7 +17,7 @@ def prepare_environment(
     if framework == "pytorch":
         # By default OpenMP threads spin for milliseconds at a barrier; with anything else running
         # on the machine, a step of a small model then takes ten times as long.
-        environment.setdefault("GOMP_SPINCOUNT", "2000")
+        environment.setdefault("GOMP_SPINCOUNT", "20000")
         return
     # Two processes use the GPU: neither may take all of its memory.
     environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

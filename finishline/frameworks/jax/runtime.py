@@ -87,10 +87,16 @@ class Runtime:
         self._definition = definition
         self._model = definition.model_module("jax").Model(**definition.model)
         self.workload = JaxWorkload(self._model, definition, num_examples)
-        mesh = Mesh(np.asarray(jax.local_devices()[:num_devices]), ("batch",))
-        self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._sharded_chunk = NamedSharding(mesh, PartitionSpec(None, "batch"))
-        self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
+        # None on one device: arrays with a sharding of their own would make jax.jit compile a
+        # step twice, once for the first call and once for its own results.
+        self._replicated: NamedSharding | None = None
+        self._sharded_chunk: NamedSharding | None = None
+        self._sharded: NamedSharding | None = None
+        if num_devices > 1:
+            mesh = Mesh(np.asarray(jax.local_devices()[:num_devices]), ("batch",))
+            self._replicated = NamedSharding(mesh, PartitionSpec())
+            self._sharded_chunk = NamedSharding(mesh, PartitionSpec(None, "batch"))
+            self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
         self._in_flight: collections.deque[jax.Array] = collections.deque()
         self._variables: Any = None
 
@@ -128,15 +134,16 @@ class Runtime:
         """Does nothing: JAX has no global generator."""
 
     def place(self, batches: Sequence[NumpyBatch]) -> Iterable[Any]:
-        """See ``base.Runtime.place``. One transfer for all: each costs as much as a small step."""
-        if len(batches) == 1:
-            return [jax.device_put(dict(batches[0]), self._sharded)]
+        """See ``base.Runtime.place``."""
+        if self._sharded is None:
+            return (_to_device(dict(batch)) for batch in batches)
+        # One transfer for all: each costs as much as a small step.
         stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
         return _unstack(jax.device_put(stacked, self._sharded_chunk), self._sharded)
 
     def step_keys(self, rows: np.ndarray) -> Iterable[Any]:
         """See ``base.Runtime.step_keys``."""
-        return _unstack(jax.device_put(rows, self._replicated), self._replicated)
+        return _unstack(rows, self._replicated)
 
     def throttle(self, params: Any) -> None:
         """See ``base.Runtime.throttle``.
@@ -212,12 +219,18 @@ def _is_data(leaf: Any) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _unstack(tree: Any, sharding: NamedSharding) -> list[Any]:
+def _unstack(tree: Any, sharding: NamedSharding | None) -> list[Any]:
     leaves, structure = jax.tree.flatten(tree)
     slices = [
         jax.tree.unflatten(structure, [leaf[i] for leaf in leaves]) for i in range(len(leaves[0]))
     ]
-    return jax.lax.with_sharding_constraint(slices, sharding)
+    return slices if sharding is None else jax.lax.with_sharding_constraint(slices, sharding)
+
+
+@jax.jit
+def _to_device(batch: Any) -> Any:
+    """The arguments of a jitted function are placed many times faster than by jax.device_put."""
+    return batch
 
 
 @jax.jit
