@@ -175,7 +175,7 @@ def test_a_full_disk_corrupts_nothing(make_runner, tmp_path, data_dir):
     if subprocess.run(["mount", *options], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        (disk / "ballast").write_bytes(b"\0" * 500_000)
+        (disk / "ballast").write_bytes(b"\0" * 850_000)
         runner = make_runner(
             framework="pytorch",
             workload="digits",

