@@ -34,7 +34,7 @@ class Model(nn.Module):
     def forward(self, batch: Mapping[str, torch.Tensor], *, dropout_rate: float) -> torch.Tensor:
         """Logits, (batch, num_classes), of ``batch["inputs"]``, (batch, 8, 8, 1)."""
         x = batch["inputs"].permute(0, 3, 1, 2)  # (batch, 1, 8, 8)
-        # One channel makes the layout ambiguous; the channels-last batch norm of the CPU is less exact.
+        # One channel makes the layout ambiguous; batch norm on channels-last is less exact.
         x = x.clone(memory_format=torch.contiguous_format)
         x = F.relu(self.norm_0(self.conv_0(x)))
         x = F.relu(self.norm_1(self.conv_1(x)))
