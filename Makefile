@@ -9,11 +9,12 @@ STAMP := $(VENV)/.set-up
 
 setup: $(STAMP)
 
+# Extras are spelt as the built metadata has them: older pips take no other spelling.
 # PyTorch comes first and by its pin: a plain `torch` is gigabytes of CUDA on most indexes.
 $(STAMP): setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install -q -c constraints.txt -e '.[jax_cpu,pytorch_cpu,digits,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,digits,test]'
 	touch $@
 
 demo: setup

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import functools
+import importlib.util
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from finishline.trial import Outcome, TrialConfig
 from finishline.tuning import SearchSpace
 from finishline.workload import SPLITS, WorkloadDefinition, find_workload
 
+FRAMEWORK_PACKAGES = {"jax": ("jax", "flax", "optax"), "pytorch": ("torch",)}
 DEFAULT_NUM_TRIALS = {"external": 5, "self": 1}
 
 
@@ -76,6 +78,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     """
     submission = find_submission(config.submission_path, config.framework)
     check_submission(submission)
+    _check_installed(config.framework)
     workload = find_workload(config.workload)
     points = _points(config, submission, workload)
     first, last = _index_range(config, len(points))
@@ -102,6 +105,16 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
         )
         for index in range(first, last)
     ]
+
+
+def _check_installed(framework: str) -> None:
+    for package in FRAMEWORK_PACKAGES[framework]:
+        if importlib.util.find_spec(package) is None:
+            extra = f"{framework}-cpu"
+            raise UserError(
+                f"The package {package!r} of --framework={framework} is not installed; run "
+                f"`pip install -c constraints.txt -e '.[{extra}]'`."
+            )
 
 
 def _points(
