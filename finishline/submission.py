@@ -19,8 +19,8 @@ from pathlib import Path
 
 from finishline import signatures
 from finishline.errors import UserError
+from finishline.frameworks import FRAMEWORKS
 
-FRAMEWORKS = ("jax", "pytorch")
 SEARCH_SPACE_NAME = "tuning_search_space.json"
 
 

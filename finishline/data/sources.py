@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from finishline.errors import UserError
+from finishline.records import sync_folder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -76,9 +77,9 @@ def write_split(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
         fields = {name: _write_field(new, name, array) for name, array in source.arrays.items()}
         manifest = {"format": FORMAT, "num_examples": len(source), "fields": fields}
         _write_durably(new / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
-        _fsync_folder(new)
+        sync_folder(new)
         _move_into_place(new, folder, replaced=scratch / "old")
-        _fsync_folder(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -145,14 +146,6 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _move_into_place(new: Path, folder: Path, *, replaced: Path) -> None:
