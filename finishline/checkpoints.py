@@ -18,6 +18,7 @@ from finishline.records import sync_folder
 MANIFEST_FILE = "manifest.json"
 _KEPT = 2
 _PREFIX = "step_"
+_TEMPORARY = ".tmp_"
 
 
 def save(
@@ -37,7 +38,7 @@ def save(
       OSError: the disk is full or cannot be written; older checkpoints are untouched.
     """
     folder.mkdir(exist_ok=True)
-    temporary = folder / f".tmp_{_PREFIX}{step}"
+    temporary = folder / f"{_TEMPORARY}{_PREFIX}{step}"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
@@ -92,10 +93,12 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def remove_newer(folder: Path, step: int) -> None:
-    """Deletes the checkpoints after ``step``, which are damaged."""
+    """Deletes the checkpoints after ``step``, which are damaged or half written."""
     for path in _newest_first(folder):
         if int(path.name.removeprefix(_PREFIX)) > step:
             shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _newest_first(folder: Path) -> list[Path]:

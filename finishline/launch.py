@@ -1,5 +1,6 @@
 """Starting the worker, catching its output, and ending it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,8 +47,8 @@ class WorkerProcess:
         tether = ["-m", "finishline.tether", str(os.getpid())]
         command = [sys.executable, *tether, sys.executable]
         if framework == "pytorch" and num_devices > 1:
-            command += ["-m", "torch.distributed.run", "--standalone", "--max-restarts=0"]
-            command += [f"--nproc_per_node={num_devices}"]
+            command += ["-m", "finishline.frameworks.pytorch.launch", "--standalone"]
+            command += ["--max-restarts=0", f"--nproc_per_node={num_devices}"]
         self._process = subprocess.Popen(
             [*command, "-m", "finishline.worker", str(socket_path), framework],
             stdin=subprocess.DEVNULL,
@@ -128,11 +129,11 @@ class _OutputFile:
 
     def _copy(self) -> None:
         written = 0
-        with open(self._path, "ab") as file:
+        with open(self._path, "ab", buffering=0) as file:
             while block := os.read(self._stream.fileno(), 1 << 16):
                 if written < MAX_OUTPUT_BYTES:
-                    file.write(block)
-                    file.flush()
+                    with contextlib.suppress(OSError):  # on a full disk the worker must not wait
+                        file.write(block)
                 written += len(block)
                 self.is_flooded = written > MAX_OUTPUT_BYTES
 

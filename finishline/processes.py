@@ -19,6 +19,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _DEAD = frozenset("ZX")
 _STOPPED = frozenset("Tt") | _DEAD
 _FREEZE_TIMEOUT = 10.0
+_DEATH_TIMEOUT = 2.0
 # A thread shows as stopped a moment before it leaves the processor for the last time.
 _MAX_FROZEN_SLICES = 1
 _MAX_FROZEN_NANOSECONDS = 2_000_000
@@ -58,22 +59,35 @@ class ProcessTree:
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"Processes {running} of the worker cannot be stopped.")
             time.sleep(0.0002)
-        self._frozen = {pid: _threads(pid) for pid in self.pids()}
+        self._frozen = self._living()
 
     def thaw(self) -> None:
-        """Continues every process.
+        """Continues every process. If that is not right, nothing is continued.
 
         Raises:
-          RuleViolation: a process ran, began or vanished. Nothing is continued then.
+          RuleViolation: a process ran or began.
+          InfrastructureError: a process was killed.
         """
-        now = {pid: _threads(pid) for pid in self.pids()}
-        if now.keys() != self._frozen.keys():
-            raise RuleViolation("A process of the worker began or ended while the clock was off.")
-        for pid, threads in now.items():
-            if not _has_ended(pid):  # it may have been killed from outside
-                _check_idle(pid, self._frozen[pid], threads)
-        for pid in now:
+        deadline = time.monotonic() + _DEATH_TIMEOUT
+        # Who has been killed runs a little before it ends, and may not have ended yet.
+        while (active := self._active()) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if active:
+            raise RuleViolation(f"Processes {active} of the worker ran while the clock was off.")
+        if ended := sorted(self._frozen.keys() - self._living().keys()):
+            raise InfrastructureError(
+                f"Processes {ended} of the worker were killed while the clock was off."
+            )
+        for pid in self._frozen:
             _signal(pid, signal.SIGCONT)
+
+    def _living(self) -> dict[int, _Threads]:
+        return {pid: _threads(pid) for pid in self.pids() if not _has_ended(pid)}
+
+    def _active(self) -> list[int]:
+        """Living processes that have run or begun since they were frozen."""
+        living = self._living().items()
+        return [pid for pid, threads in living if _has_run(self._frozen.get(pid), threads)]
 
     def kill(self) -> None:
         """Ends every process of the tree and reaps it."""
@@ -158,14 +172,15 @@ def _threads(pid: int) -> _Threads:
     return found
 
 
-def _check_idle(pid: int, before: _Threads, after: _Threads) -> None:
-    """Raises ``RuleViolation`` if a thread of the stopped process has run, begun or ended."""
-    if before.keys() != after.keys() or any(
+def _has_run(before: _Threads | None, after: _Threads) -> bool:
+    """Whether a process is new, or a thread of it has run, begun or ended."""
+    if before is None or before.keys() != after.keys():
+        return True
+    return any(
         cpu - before[thread][0] > _MAX_FROZEN_NANOSECONDS
         or slices - before[thread][1] > _MAX_FROZEN_SLICES
         for thread, (cpu, slices) in after.items()
-    ):
-        raise RuleViolation(f"Process {pid} of the worker ran while the clock was off.")
+    )
 
 
 def _signal(pid: int, number: int) -> None:

@@ -106,12 +106,15 @@ class EventLog:
             "previous": self._last_hash,
         }
         line = (json.dumps(event, default=str) + "\n").encode()
+        size = self._file.tell()
         try:
             written = self._file.write(line)
             if written != len(line):
                 raise OSError(28, "no space left on device")
             os.fsync(self._file.fileno())
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(size)  # or the next line would continue half a line
             raise InfrastructureError(
                 f"{self._path} cannot be written: {error.strerror}."
             ) from error
@@ -158,15 +161,33 @@ def read_events(path: Path) -> Iterator[tuple[bytes, Event]]:
             yield line, event
 
 
-def evaluations(events: Iterable[Event]) -> list[Event]:
-    """The evaluations that count: those after a checkpoint that was fallen back to do not."""
+def measurements(events: Iterable[Event]) -> list[Event]:
+    """The evaluations and scalars that count.
+
+    Those that came after the checkpoint that a resume went back to are measured again.
+    """
     kept: list[Event] = []
     for event in events:
-        if event["event"] == "evaluation":
+        if event["event"] in ("evaluation", "scalars"):
             kept.append(event)
         elif event["event"] == "resumed":
-            kept = [evaluation for evaluation in kept if evaluation["step"] <= event["step"]]
+            kept = _until(kept, event["step"])
     return kept
+
+
+def _until(measured: list[Event], step: int) -> list[Event]:
+    """What was measured before the checkpoint of ``step`` was written; 0 is the start."""
+    if step == 0:
+        return []
+    for index, event in enumerate(measured):
+        if event["event"] == "evaluation" and event["step"] >= step:
+            return measured[: index + (event["step"] == step)]
+    return measured  # the kill came between the checkpoint and its evaluation
+
+
+def evaluations(events: Iterable[Event]) -> list[Event]:
+    """The evaluations that count."""
+    return [event for event in measurements(events) if event["event"] == "evaluation"]
 
 
 class RunDirectory:
@@ -208,7 +229,8 @@ class RunDirectory:
         return lock
 
     def _clear(self) -> None:
-        for entry in self.path.iterdir():
+        # The log goes last: as long as anything else is there, the folder holds a trial.
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == EVENTS_FILE):
             if entry.name == ".lock":
                 continue
             if entry.is_dir():
@@ -237,7 +259,7 @@ class RunDirectory:
     def write_measurements_view(self) -> None:
         """Writes ``measurements.csv``: the submission's scalars and the evaluations, by step."""
         rows = [eval_row(event) for event in self.evaluations()]
-        for event in self.events:
+        for event in measurements(self.events):
             if event["event"] == "scalars":
                 rows += [{"global_step": step, **values} for step, values in event["rows"]]
         rows.sort(key=lambda row: row["global_step"])

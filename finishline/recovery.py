@@ -4,16 +4,18 @@ import contextlib
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from finishline import checkpoints
 from finishline.checkpoints import Checkpoint
 from finishline.clock import Account
 from finishline.errors import Status
-from finishline.records import RunDirectory, read_json
+from finishline.records import META_FILE, RunDirectory, read_json, write_json
 
 HEARTBEAT_FILE = "heartbeat.json"
 _HEARTBEAT_PERIOD = 5.0
+_LOG_FIELDS = ("index", "time", "event", "previous")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,10 +57,11 @@ def recover(run: RunDirectory) -> Recovery | None:
     if not run.events:
         return None
     checkpoint, damaged = checkpoints.load_newest(run.checkpoints)
-    messages += [f"{message} The one before is used." for message in damaged]
+    instead = "The one before is used." if checkpoint else "Training starts anew."
+    messages += [f"{message} {instead}" for message in damaged]
     step = checkpoint.step if checkpoint else 0
-    ledger = dict(checkpoint.meta["ledger"]) if checkpoint else {}
-    seconds = ledger.get(Account.SUBMISSION.value, 0.0)
+    ledger = _ledger(run, checkpoint)
+    seconds = _seconds(ledger)
     checkpoints.remove_newer(run.checkpoints, step)
     noted = read_json(run.path / HEARTBEAT_FILE) or {"step": 0, "submission_time": 0.0}
     last = run.events[-1]
@@ -74,6 +77,39 @@ def recover(run: RunDirectory) -> Recovery | None:
         ledger=ledger,
         messages=messages,
     )
+
+
+def _ledger(run: RunDirectory, checkpoint: Checkpoint | None) -> dict[str, float]:
+    """The checkpoint's, with what earlier resumes from the same checkpoint have charged."""
+    step = checkpoint.step if checkpoint else 0
+    ledgers = [dict(checkpoint.meta["ledger"]) if checkpoint else {}]
+    for event in run.events:
+        if event["event"] == "resumed" and event["step"] == step:
+            ledgers.append(event["ledger"])
+    return max(ledgers, key=_seconds)
+
+
+def _seconds(ledger: Mapping[str, float]) -> float:
+    return ledger.get(Account.SUBMISSION.value, 0.0)
+
+
+def ended(run: RunDirectory) -> Status | None:
+    """How the trial ended for good, by its log; None if it goes on.
+
+    The views and ``meta.json`` are made again from the log: a kill may have come before them.
+    """
+    if not run.events or run.events[-1]["event"] != "trial_ended":
+        return None
+    end = run.events[-1]
+    if not Status(end["status"]).is_final:
+        return None
+    start = next(event for event in reversed(run.events) if event["event"] == "trial_started")
+    meta = {name: value for name, value in (start | end).items() if name not in _LOG_FIELDS}
+    with contextlib.suppress(OSError):  # the next time, perhaps
+        run.write_eval_view()
+        run.write_measurements_view()
+        write_json(run.path / META_FILE, meta)
+    return Status(end["status"])
 
 
 class Heartbeat:

@@ -6,6 +6,7 @@ when its bytes are in the referee's memory and the whole worker is frozen; what 
 those bytes. Nothing that the worker says about time, progress or metrics decides anything.
 """
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,16 @@ from finishline.errors import (
 from finishline.evaluator import Evaluator
 from finishline.exchange import Exchange
 from finishline.launch import WorkerProcess, describe_exit
-from finishline.records import RunDirectory
+from finishline.records import Event, RunDirectory
 from finishline.recovery import Heartbeat
 from finishline.trial import Outcome, TrialConfig
 from finishline.worker import SNAPSHOT_FILE
 
 _POLL_PERIOD = 0.25
 _MAX_EARLY_SNAPSHOTS = 100
+# torchrun ends the other ranks first. Seconds.
+_END_TIMEOUT = 5.0
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 
 class Referee:
@@ -70,6 +74,8 @@ class Referee:
     def _run_guarded(self) -> Outcome:
         try:
             checkpoint = self._recover()
+            if checkpoint is not None and (verdict := self._earlier_verdict(checkpoint)):
+                return verdict
             self._set_up_worker(checkpoint)
             if checkpoint is not None and (late := self._measure_late(checkpoint)):
                 return late
@@ -98,7 +104,28 @@ class Referee:
             return None
         self._step = recovery.step
         self._last_eval_time = self._submission_time
+        self._heartbeat.beat(self._step, self._submission_time)  # what was lost has been told
         return recovery.checkpoint
+
+    def _earlier_verdict(self, checkpoint: Checkpoint) -> Outcome | None:
+        """The end that a kill, right after the last evaluation, has kept out of the record."""
+        event = self._evaluation_of(checkpoint)
+        if event is None:
+            return None
+        self._last_eval_time = event["ledger"][Account.SUBMISSION]
+        return self._verdict(event["target_is_met"], self._last_because(checkpoint))
+
+    def _evaluation_of(self, checkpoint: Checkpoint) -> Event | None:
+        evaluations = self._books.evaluations()
+        return next((e for e in evaluations if e["step"] == checkpoint.step), None)
+
+    def _last_because(self, checkpoint: Checkpoint) -> str | None:
+        """Why nothing comes after the checkpoint; the flag may have changed since."""
+        limit = self._config.max_global_steps
+        if limit is not None and checkpoint.step >= limit:
+            return "max_global_steps"
+        because = checkpoint.meta["last_because"]
+        return None if because == "max_global_steps" else because
 
     def _set_up_worker(self, checkpoint: Checkpoint | None) -> None:
         config = self._config
@@ -143,10 +170,10 @@ class Referee:
 
     def _measure_late(self, checkpoint: Checkpoint) -> Outcome | None:
         """The evaluation that a kill prevented, from the checkpoint that was written before it."""
-        if any(event["step"] == checkpoint.step for event in self._books.evaluations()):
+        if self._evaluation_of(checkpoint) is not None:
             return None
         arrays = self._evaluator.parse(checkpoint.files[SNAPSHOT_FILE].read_bytes())
-        return self._judge(arrays, checkpoint.meta["last_because"])
+        return self._judge(arrays, self._last_because(checkpoint))
 
     # ---------------------------------------------------------------------------- the race
 
@@ -226,20 +253,27 @@ class Referee:
         message = str(frame.get("message"))[:2000]
         trace = str(frame.get("traceback"))[-8000:]
         self._books.record("failed", blame=frame.get("blame"), message=message, traceback=trace)
+        # A rank may have failed only because another was killed.
+        if self._config.num_devices > 1 and self._worker.wait(_END_TIMEOUT) in _KILLED:
+            raise InfrastructureError(f"{self._death_text()} What followed: {message}")
         if frame.get("blame") == "submission":
             raise SubmissionError(f"{message}\n{trace}".strip())
         raise InfrastructureError(f"The worker failed: {message}\n{trace}".strip())
 
     def _on_death(self) -> Outcome:
         """The connection has ended without a word."""
-        returncode = self._worker.wait(2.0)
+        is_killed = self._worker.wait(_END_TIMEOUT) in _KILLED
+        status = Status.INFRASTRUCTURE_ERROR if is_killed else Status.SUBMISSION_ERROR
+        return self._outcome(status, self._death_text())
+
+    def _death_text(self) -> str:
+        returncode = self._worker.returncode
         text = f"The worker {describe_exit(returncode)} after step {self._step:,} without a result."
         tail = self._worker.output.tail()
         text += f" Its last output: {tail[-500:]}" if tail else ""
-        if returncode in (-9, -15):
-            text = f"{text} Something outside of it, perhaps for want of memory, ended it."
-            return self._outcome(Status.INFRASTRUCTURE_ERROR, text)
-        return self._outcome(Status.SUBMISSION_ERROR, text)
+        if returncode in _KILLED:
+            text += " Something outside of it, perhaps for want of memory, ended it."
+        return text
 
     def _on_budget_spent(self) -> Outcome:
         return self._outcome(
@@ -299,7 +333,10 @@ class Referee:
         except Exception as error:  # the reference model failed: not the submission's fault
             raise InfrastructureError(f"The evaluation failed: {error!r}") from error
         self._books.ledger.switch(Account.RECORD_KEEPING)
-        is_met = self._books.evaluation(self._step, metrics)
+        return self._verdict(self._books.evaluation(self._step, metrics), last_because)
+
+    def _verdict(self, is_met: bool, last_because: str | None) -> Outcome | None:
+        """How the trial ends with the evaluation at the present step; None if it goes on."""
         if is_met and self._config.stop_at_target:
             return self._outcome(
                 Status.TARGET_REACHED,

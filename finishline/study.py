@@ -4,15 +4,18 @@ import dataclasses
 import datetime
 import functools
 import importlib.util
+import shlex
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from finishline.display import Display, create_display
-from finishline.errors import Status, UserError
+from finishline.errors import InfrastructureError, Status, UserError
 from finishline.records import META_FILE, RunDirectory, check_writable, read_json
+from finishline.recovery import ended
 from finishline.seeds import tuning_seed
 from finishline.submission import SubmissionFile, check_submission, find_submission
 from finishline.trial import Outcome, TrialConfig
@@ -195,16 +198,29 @@ def run_study(config: StudyConfig) -> Status:
             outcomes.append(run_or_skip(trial, run, create_evaluator, display))
             run.close()
             if outcomes[-1] is Status.INTERRUPTED:
-                print(
-                    "Continue with: --resume", f"--experiment_name={trial.run_dir.parents[3].name}"
-                )
+                print(f"Continue with: {_continuing_command(config, trial)}")
                 break
     print(f"Records: {trials[0].run_dir.parent}")
     return min(outcomes, key=list(Status).index)
 
 
 def _open_run(trial: TrialConfig, config: StudyConfig) -> RunDirectory:
-    return RunDirectory(trial.run_dir, resume=config.resume, overwrite=config.overwrite)
+    try:
+        return RunDirectory(trial.run_dir, resume=config.resume, overwrite=config.overwrite)
+    except InfrastructureError as error:
+        raise UserError(
+            f"{str(error).removesuffix('.')}; put a copy of it there, or delete the trial with "
+            "--overwrite."
+        ) from error
+
+
+def _continuing_command(config: StudyConfig, trial: TrialConfig) -> str:
+    """The command of this process, made to continue what it leaves."""
+    name = trial.run_dir.parents[3].name
+    more = [] if config.experiment_name else [f"--experiment_name={name}"]
+    more += [] if config.resume else ["--resume"]
+    more += ["--nooverwrite"] if config.overwrite else []
+    return shlex.join(["python", *sys.argv, *more])
 
 
 def run_or_skip(
@@ -216,7 +232,7 @@ def run_or_skip(
     """Runs a trial unless its record says that it is over."""
     from finishline.referee import Referee
 
-    status = finished_status(trial.run_dir)
+    status = finished_status(trial.run_dir) or ended(run)
     if status is not None:
         print(f"{trial.run_dir}: {status.value} already; nothing to do.")
         return status
