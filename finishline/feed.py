@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from finishline.data.pipeline import BatchIterator
+from finishline.data.prefetch import Prefetcher
 from finishline.frameworks.base import NumpyBatch
 
 _CHUNK_BYTES = 4 * 1024 * 1024
@@ -30,23 +31,42 @@ class Feed(Iterator[Any]):
         batches: BatchIterator,
         place: Callable[[Sequence[NumpyBatch]], Iterable[Any]],
         batch_size: int,
+        *,
+        prefetch: bool = False,
     ):
+        """Starts at the position of ``batches``.
+
+        Args:
+          batches: what to hand out.
+          place: brings batches to the device.
+          batch_size: examples a batch, over all ranks.
+          prefetch: whether a thread gathers and places ahead. It pays where the device computes
+            while the host would wait; on a CPU it only takes cores from the training.
+        """
         self.position = batches.position
         self._batch_size = batch_size
-        first = next(batches)
-        self._batches: Iterator[NumpyBatch] = itertools.chain([first], batches)
-        self._place = place
-        self._chunk_size = _chunk_size(first)
+        chunks = _chunks(batches)
+        self._placed: Iterator[Iterable[Any]] = (
+            Prefetcher(chunks, lambda chunk: list(place(chunk))) if prefetch else map(place, chunks)
+        )
         self._ready: Iterator[Any] = iter(())
 
     def __next__(self) -> Any:
         batch = next(self._ready, None)
         if batch is None:
-            chunk = list(itertools.islice(self._batches, self._chunk_size))
-            self._ready = iter(self._place(chunk))
+            self._ready = iter(next(self._placed))
             batch = next(self._ready)
         self.position += self._batch_size
         return batch
+
+
+def _chunks(batches: Iterator[NumpyBatch]) -> Iterator[list[NumpyBatch]]:
+    """Lists of batches that are placed together."""
+    first = next(batches)
+    size = _chunk_size(first)
+    yield [first, *itertools.islice(batches, size - 1)]
+    while chunk := list(itertools.islice(batches, size)):
+        yield chunk
 
 
 def _chunk_size(batch: NumpyBatch) -> int:

@@ -141,7 +141,8 @@ class Worker:
             rank=self._ranks.rank,
             world_size=self._ranks.world_size,
         )
-        return Feed(batches, self._runtime.place, batch_size)
+        runtime = self._runtime
+        return Feed(batches, runtime.place, batch_size, prefetch=runtime.is_accelerated)
 
     def _restore(self, trainer: Trainer, resume: dict[str, int] | None) -> int:
         """Puts the trainer where the checkpoint was; returns the position in the data."""

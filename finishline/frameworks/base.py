@@ -4,7 +4,7 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -55,14 +55,17 @@ class WorkloadView(spec.Workload):
         return self._output_layer is not None and self._output_layer in parts
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """One framework, set up for one workload: the worker trains, the referee evaluates with it.
 
     Attributes:
       workload: what the submission sees.
+      is_accelerated: whether the model runs beside the host, on a GPU or the like.
     """
 
     workload: WorkloadView
+    is_accelerated: bool
 
     def init_model(self, seed: int, example: NumpyBatch) -> tuple[Any, Any]:
         """Fresh (parameters, model state); fills in the workload's shapes and types.
@@ -156,6 +159,7 @@ def check_snapshot(arrays: Mapping[str, Any], expected: SnapshotSpec) -> None:
             )
 
 
+@runtime_checkable
 class Ranks(Protocol):
     """The processes of one worker; each has one device or, in JAX, all of them."""
 

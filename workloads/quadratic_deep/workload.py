@@ -38,11 +38,11 @@ WORKLOADS = (
         loss_type=LossType.MEAN_ABSOLUTE_ERROR,
         # The same share above the loss at the training mean (85.611 and 87.129) as the threshold of
         # DeepOBS, 87.703, has above 87.046.
-        target=Target(metric="loss", minimize=True, validation=85.6182, test=87.1272),
+        target=Target(metric="loss", minimize=True, validation=85.6214, test=87.1384),
         metrics=("loss",),
-        max_allowed_runtime_sec=60,
+        max_allowed_runtime_sec=120,
         eval_period_time_sec=1.0,
-        step_hint=30_000,
+        step_hint=60_000,
         eval_batch_size=1000,
         num_eval_train_examples=1000,
         is_embedded=True,

@@ -87,6 +87,7 @@ class Runtime:
         self._definition = definition
         self._model = definition.model_module("jax").Model(**definition.model)
         self.workload = JaxWorkload(self._model, definition, num_examples)
+        self.is_accelerated = jax.default_backend() != "cpu"
         # None on one device: arrays with a sharding of their own would make jax.jit compile a
         # step twice, once for the first call and once for its own results.
         self._replicated: NamedSharding | None = None

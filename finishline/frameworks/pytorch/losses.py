@@ -66,7 +66,7 @@ def compute_loss(
     """
     per_example = LOSSES[loss_type](labels, logits, label_smoothing)
     if mask is None:
-        n_valid = per_example.new_tensor(per_example.numel())
+        n_valid = per_example.new_full((), per_example.numel())
     else:
         per_example, n_valid = per_example * mask, mask.sum()
     return {

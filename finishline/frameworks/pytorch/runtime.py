@@ -88,6 +88,7 @@ class Runtime:
         self.device = (
             torch.device("cuda", distributed.local_rank()) if is_cuda else torch.device("cpu")
         )
+        self.is_accelerated = is_cuda
         self._definition = definition
         self._model_class = definition.model_module("pytorch").Model
         self._is_distributed = num_devices > 1
@@ -144,7 +145,9 @@ class Runtime:
     def _place(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cpu":
             return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        # The thread that prefetches has a current device of its own, the first.
+        with torch.cuda.device(self.device):
+            return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def step_keys(self, rows: np.ndarray) -> Iterable[np.ndarray]:
         """See ``base.Runtime.step_keys``; PyTorch submissions get the bits themselves."""
