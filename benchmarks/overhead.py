@@ -9,7 +9,6 @@ serialising of checkpoints; the bare loop has a warm-up.
 """
 
 import dataclasses
-import gzip
 import json
 import os
 import statistics
@@ -34,11 +33,14 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A workload at a batch size, for so many steps."""
+    """A workload at a batch size, for as many steps as the bare loop does in so many seconds.
+
+    The seconds must be more than two evaluation periods of the workload.
+    """
 
     workload: str
     batch_size: int
-    num_steps: dict[str, int]
+    seconds: float
 
     @property
     def name(self) -> str:
@@ -47,11 +49,12 @@ class Case:
 
 
 CASES = (
-    Case("digits", 32, {"jax": 3000, "pytorch": 3000}),
-    Case("digits", 512, {"jax": 400, "pytorch": 400}),
-    Case("quadratic_deep", 128, {"jax": 30000, "pytorch": 15000}),
-    Case("mnist", 16, {"jax": 30000, "pytorch": 20000}),
+    Case("digits", 32, seconds=8),
+    Case("digits", 512, seconds=8),
+    Case("quadratic_deep", 128, seconds=8),
+    Case("mnist", 16, seconds=22),
 )
+_CALIBRATION_STEPS = 200
 
 
 def main(argv: list[str]) -> int:
@@ -73,34 +76,23 @@ def main(argv: list[str]) -> int:
 
 
 def _make_data(data_dir: Path) -> None:
-    """Digits and quadratic as they are; for mnist random images in the original format."""
-    import numpy as np
-
+    """Embedded data as they are; the others are made up, with the sizes of MNIST."""
     from finishline.workload import find_workload
+    from workloads.samples import prepare_sample
 
-    rng = np.random.default_rng(0)
-    folder = data_dir / "mnist"
-    folder.mkdir(parents=True)
-    for name, count in (("train", 60_000), ("t10k", 10_000)):
-        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = rng.integers(0, 10, count, dtype=np.uint8)
-        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            magic = bytes((0, 0, 8, array.ndim))
-            sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-            path = folder / f"{name}-{kind}-ubyte.gz"
-            path.write_bytes(gzip.compress(magic + sizes + array.tobytes(), compresslevel=1))
-    for workload in ("digits", "quadratic_deep", "mnist"):
-        find_workload(workload).dataset.prepare(data_dir)
+    for name in sorted({case.workload for case in CASES}):
+        prepare_sample(find_workload(name), data_dir, num_train=60_000, num_test=10_000)
 
 
 def _measure(case: Case, framework: str, data_dir: Path, scratch: Path) -> dict[str, Any]:
     bare, races = [], []
+    num_steps = round(case.seconds * _bare(case, framework, data_dir, _CALIBRATION_STEPS))
     for number in range(flags.FLAGS.rounds):
         experiment = scratch / f"{case.name}_{framework}_{number}"
         actions = [
-            lambda: bare.append(_bare(case, framework, data_dir)),
+            lambda: bare.append(_bare(case, framework, data_dir, num_steps)),
             lambda experiment=experiment: races.append(
-                _race(case, framework, data_dir, experiment)
+                _race(case, framework, data_dir, experiment, num_steps)
             ),
         ]
         for action in actions if number % 2 else reversed(actions):
@@ -116,12 +108,12 @@ def _measure(case: Case, framework: str, data_dir: Path, scratch: Path) -> dict[
     }
 
 
-def _bare(case: Case, framework: str, data_dir: Path) -> float:
+def _bare(case: Case, framework: str, data_dir: Path, num_steps: int) -> float:
     code = (
         f"from pathlib import Path; from benchmarks.{framework}_loop import bare_loop; "
         "from finishline.workload import find_workload; "
         f"print(bare_loop(find_workload({case.workload!r}), Path({str(data_dir)!r}), "
-        f"{case.batch_size}, {case.num_steps[framework]}))"
+        f"{case.batch_size}, {num_steps}))"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=_ROOT, check=True, capture_output=True, text=True
@@ -129,7 +121,9 @@ def _bare(case: Case, framework: str, data_dir: Path) -> float:
     return float(output.split()[-1])
 
 
-def _race(case: Case, framework: str, data_dir: Path, experiment: Path) -> dict[str, float]:
+def _race(
+    case: Case, framework: str, data_dir: Path, experiment: Path, num_steps: int
+) -> dict[str, float]:
     command = [
         sys.executable,
         str(_ROOT / "submission_runner.py"),
@@ -140,12 +134,12 @@ def _race(case: Case, framework: str, data_dir: Path, experiment: Path) -> dict[
         f"--data_dir={data_dir}",
         f"--experiment_dir={experiment.parent}",
         f"--experiment_name={experiment.name}",
-        f"--max_global_steps={case.num_steps[framework]}",
+        f"--max_global_steps={num_steps}",
     ]
     environment = {**os.environ, "BENCH_BATCH_SIZE": str(case.batch_size)}
     started = time.time()
     subprocess.run(command, env=environment, cwd=_ROOT, stdout=subprocess.DEVNULL)
-    return _figures(next(experiment.glob("*/*/*/trial_1")), started, case.num_steps[framework])
+    return _figures(next(experiment.glob("*/*/*/trial_1")), started, num_steps)
 
 
 def _figures(run_dir: Path, started: float, num_steps: int) -> dict[str, float]:

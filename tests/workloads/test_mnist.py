@@ -5,14 +5,15 @@ import pytest
 
 from finishline.errors import UserError
 from workloads.mnist import workload
+from workloads.mnist.sample import write_originals
 
 IMAGES = "train-images-idx3-ubyte"
 LABELS = "t10k-labels-idx1-ubyte"
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_idx_files_become_three_splits(tmp_path, mnist_writer, compress):
-    files = mnist_writer(tmp_path / "mnist", compress)
+def test_idx_files_become_three_splits(tmp_path, compress):
+    files = write_originals(tmp_path, compress=compress)
     splits = workload.make(tmp_path)
     assert [len(splits[s]["targets"]) for s in ("train", "validation", "test")] == [100, 20, 20]
     pixels = files[IMAGES].reshape(120, 784) / 255
@@ -22,8 +23,8 @@ def test_idx_files_become_three_splits(tmp_path, mnist_writer, compress):
     np.testing.assert_array_equal(splits["test"]["targets"], files[LABELS])
 
 
-def test_the_full_size_is_split_50000_10000(tmp_path, mnist_writer, monkeypatch):
-    mnist_writer(tmp_path / "mnist")
+def test_the_full_size_is_split_50000_10000(tmp_path, monkeypatch):
+    write_originals(tmp_path)
     arrays = {"targets": np.arange(60_000, dtype=np.int32)}
     monkeypatch.setattr(workload, "_read_pair", lambda *arguments: arrays)
     splits = workload.make(tmp_path)
@@ -53,9 +54,9 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", [IMAGES, LABELS])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files_are_named(tmp_path, mnist_writer, damage, name):
+def test_damaged_files_are_named(tmp_path, damage, name):
     compress, break_file, what = DAMAGES[damage]
-    mnist_writer(tmp_path / "mnist", compress)
+    write_originals(tmp_path, compress=compress)
     path = tmp_path / "mnist" / (f"{name}.gz" if compress else name)
     break_file(path)
     with pytest.raises(UserError, match=what) as caught:
@@ -64,8 +65,8 @@ def test_damaged_files_are_named(tmp_path, mnist_writer, damage, name):
     assert "replace it" in str(caught.value)
 
 
-def test_a_missing_file_is_named_with_the_remedy(tmp_path, mnist_writer):
-    mnist_writer(tmp_path / "mnist")
+def test_a_missing_file_is_named_with_the_remedy(tmp_path):
+    write_originals(tmp_path)
     (tmp_path / "mnist" / LABELS).unlink()
     with pytest.raises(UserError) as caught:
         workload.make(tmp_path)
@@ -73,8 +74,8 @@ def test_a_missing_file_is_named_with_the_remedy(tmp_path, mnist_writer):
     assert f"python -m workloads.prepare mnist --data_dir {tmp_path}" in str(caught.value)
 
 
-def test_images_and_labels_must_match(tmp_path, mnist_writer):
-    mnist_writer(tmp_path / "mnist", compress=True)
+def test_images_and_labels_must_match(tmp_path):
+    write_originals(tmp_path, compress=True)
     images = tmp_path / "mnist" / f"{IMAGES}.gz"
     content = bytearray(gzip.decompress(images.read_bytes()))
     content[7] -= 1  # one image fewer
