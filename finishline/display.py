@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from finishline.clock import Account, Ledger
 from finishline.trial import Outcome, TrialConfig
@@ -11,6 +11,7 @@ _REFRESH_PERIOD = 0.5
 _LINE_PERIOD = 5.0
 
 
+@runtime_checkable
 class Display(Protocol):
     """Shows one trial. None of its methods may take long: the clock may be running."""
 

@@ -10,7 +10,7 @@ This module imports neither JAX nor PyTorch.
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 # Containers whose concrete type depends on the framework. JAX: nested dicts of arrays. PyTorch: an
 # nn.Module for parameters, None for the model state (buffers live in the module).
@@ -86,6 +86,7 @@ class TrainingCompleteError(Exception):
     """Raised by a submission to end its training; one last evaluation follows."""
 
 
+@runtime_checkable
 class MetricsLogger(Protocol):
     """Takes scalars that a submission wants in the record."""
 
@@ -93,6 +94,7 @@ class MetricsLogger(Protocol):
         """Records ``metrics`` for ``global_step``; device scalars are read later."""
 
 
+@runtime_checkable
 class Workload(Protocol):
     """What a submission sees of a workload. Hashable by identity, so usable as a static argument.
 

@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from finishline.data.sources import Source
 from finishline.errors import UserError
@@ -21,6 +21,7 @@ from finishline.spec import LossType
 SPLITS = ("train", "validation", "test")
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """The data of a workload: on disk in one folder a split, read by index.
 

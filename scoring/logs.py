@@ -157,7 +157,7 @@ def read_meta(trial: Path) -> Meta | None:
         raise LogError(f"is damaged ({_one_line(error)})") from error
 
 
-def _read_target(target: dict[str, Any]) -> Target:
+def _read_target(target: Any) -> Target:
     value = float(target["validation"])
     if not math.isfinite(value) or not isinstance(target["minimize"], bool):
         raise ValueError(f"the target {target} has no finite value or no direction")

@@ -11,19 +11,33 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_packages
 
-from finishline.records import read_events
-from finishline.workload import find_workload
+# Annotations are checked at run time in all that is imported from here on. As for mypy, an int
+# will do for a float. Of a long sequence one item is checked: always the first, because drawing
+# one would change the state of ``random``, which tests of checkpoints compare.
+beartype_packages(
+    ("finishline", "scoring", "workloads"),
+    conf=BeartypeConf(is_pep484_tower=True, is_random=False),
+)
+
+from finishline.frameworks.environment import prepare_environment  # noqa: E402
+from finishline.records import read_events  # noqa: E402
+from finishline.workload import all_workloads  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+
+prepare_environment("pytorch")  # as in the harness's processes, before PyTorch is imported
 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """The embedded data sets, prepared."""
     folder = tmp_path_factory.mktemp("data")
-    for name in ("digits", "quadratic_deep"):
-        find_workload(name).dataset.prepare(folder)
+    for workload in all_workloads().values():
+        if workload.is_embedded:
+            workload.dataset.prepare(folder)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from finishline.data.sources import Source
 CHUNK_BYTES = 2**20
 
 
+@runtime_checkable
 class BatchIterator(Protocol):
     """An endless iterator of training batches (dicts of arrays) that knows where it is.
 

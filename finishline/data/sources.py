@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,7 @@ FORMAT = 1
 SMALL_FILE_BYTES = 64 * 2**20
 
 
+@runtime_checkable
 class Source(Protocol):
     """A split of a data set, read by the batch."""
 

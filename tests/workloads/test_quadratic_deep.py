@@ -92,9 +92,9 @@ def test_models_have_the_published_initial_loss(framework):
     if framework == "jax":
         import jax
 
-        model = module.Model()
-        variables = model.init(jax.random.key(0), {"inputs": points}, train=False, dropout_rate=0.0)
-        losses = model.apply(variables, {"inputs": points}, train=False, dropout_rate=0.0)
+        model, batch = module.Model(), jax.device_put({"inputs": points})
+        variables = model.init(jax.random.key(0), batch, train=False, dropout_rate=0.0)
+        losses = model.apply(variables, batch, train=False, dropout_rate=0.0)
     else:
         import torch
 

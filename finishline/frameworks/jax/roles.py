@@ -43,7 +43,8 @@ def parameter_types(model: nn.Module, params: Any, example: Mapping[str, Any]) -
 
     with nn.intercept_methods(note_roles):
         jax.eval_shape(
-            lambda: model.init(jax.random.key(0), example, train=False, dropout_rate=0.0)
+            lambda batch: model.init(jax.random.key(0), batch, train=False, dropout_rate=0.0),
+            dict(example),
         )
     flat = flax.traverse_util.flatten_dict(params)
     undeclared = [path for path in flat if path[-1] not in roles.get(path[:-1], {})]
