@@ -1,115 +1,138 @@
-"""Each algorithm is the same in both frameworks, and is the algorithm that it says it is."""
+"""What holds for every reference submission: a new folder is a new row of ``battery``'s table."""
 
-import functools
+import logging
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
+import yaml
+from battery import ALGORITHMS, IN_BOTH, IN_JAX, ROOT, SUBMISSIONS, search_space
+from least_squares import workload as problem
 
-pytest.importorskip("jax")
-pytest.importorskip("torch")
+from finishline.submission import check_submission, find_submission
+from finishline.workload import all_workloads
 
-FRAMEWORKS = ["jax", "pytorch"]
-ALGORITHMS = ["nadamw", "momentum", "schedule_free_adamw", "template"]
+FRAMEWORK_NAMES = {"jax": "JAX", "pytorch": "PyTorch"}
+NUM_TRIALS = 5  # of a study under external tuning
+
+every_submission = pytest.mark.parametrize(("algorithm", "framework"), SUBMISSIONS)
+
+
+@pytest.fixture(scope="module", params=SUBMISSIONS, ids="-".join)
+def history(request, race, tmp_path_factory):
+    """What several tests look at: 24 steps with an evaluation and a checkpoint, then 77 more."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / "state"
+    run = race(*request.param)
+    before = run.loss()
+    run.train(12)
+    run.prepare_for_eval()
+    saved = run.save(checkpoint)
+    values = run.train(12)
+    run.train(77)
+    run.prepare_for_eval()
+    return SimpleNamespace(
+        submission=request.param,
+        run=run,
+        checkpoint=checkpoint,
+        saved=saved,
+        values=values,
+        losses=(before, run.loss()),
+    )
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_folder_is_complete(algorithm):
+    frameworks = [framework for name, framework in SUBMISSIONS if name == algorithm]
+    space = search_space(algorithm)
+    info = yaml.safe_load((ROOT / algorithm / "submission_info.yml").read_text())
+    assert frameworks
+    assert space is None or len(space.points(NUM_TRIALS, seed=0)) == NUM_TRIALS
+    assert info["submission_name"] == algorithm
+    assert info["ruleset"] == ("self" if space is None else "external")
+    assert info["framework"].split(", ") == [FRAMEWORK_NAMES[name] for name in frameworks]
+    assert all(info[name] for name in ("authors", "version", "description"))
+
+
+@every_submission
+def test_source_passes_the_check(algorithm, framework):
+    submission = find_submission(ROOT / algorithm, framework)
+    assert submission.name == f"{algorithm}_{framework}"
+    assert (submission.search_space_path is None) == (search_space(algorithm) is None)
+    check_submission(submission)
+
+
+@every_submission
+def test_batch_size_is_known_for_every_workload(race, algorithm, framework):
+    """A workload of later gets one, too."""
+    module = race(algorithm, framework).module
+    for name in [*all_workloads(), "no_such_workload"]:
+        batch_size = module.get_batch_size(name)
+        assert type(batch_size) is int
+        assert batch_size > 0
+
+
+@pytest.mark.parametrize("algorithm", IN_BOTH)
 def test_frameworks_agree_step_by_step(race, algorithm):
     in_jax, in_pytorch = race(algorithm, "jax"), race(algorithm, "pytorch")
-    for _ in range(in_jax.workload.step_hint + 5):
+    for name in all_workloads():
+        assert in_jax.module.get_batch_size(name) == in_pytorch.module.get_batch_size(name)
+    for _ in range(problem.WORKLOAD.step_hint + 5):
         np.testing.assert_allclose(in_jax.train(1), in_pytorch.train(1), atol=1e-5)
+    np.testing.assert_allclose(in_jax.prepare_for_eval(), in_pytorch.prepare_for_eval(), atol=1e-5)
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_loss_falls_and_is_logged_without_a_synchronisation(race, algorithm, framework):
-    run = race(algorithm, framework)
-    before = run.mean_loss()
-    run.train(101)
-    assert run.mean_loss() < 0.8 * before
-    assert [step for step, _ in run.workload.logged] == [0, 100]
-    assert not any(isinstance(m["loss"], float) for _, m in run.workload.logged)
+def test_loss_falls(history):
+    before, after = history.losses
+    assert after < 0.5 * before
 
 
-@pytest.mark.parametrize("algorithm", ["nadamw", "momentum"])
-@pytest.mark.parametrize("warmup_factor", [0.0, 0.02, 0.1])
-def test_learning_rate_schedules_agree(race, algorithm, warmup_factor):
-    run = race(algorithm, "jax", warmup_factor=warmup_factor)
-    step_hint = 200
-    schedule = run.module.learning_rate_schedule(run.hyperparameters, step_hint)
-    other = race(algorithm, "pytorch", warmup_factor=warmup_factor)
-    arguments = {"warmup_steps": int(warmup_factor * step_hint), "decay_steps": step_hint}
-    if algorithm == "momentum":
-        arguments["decay_steps"] = int(run.hyperparameters.decay_steps_factor * step_hint)
-        arguments["end_factor"] = run.hyperparameters.end_factor
-    factor = functools.partial(other.module.learning_rate_factor, **arguments)
-    peak = run.hyperparameters.learning_rate
-    for step in range(step_hint + 20):
-        np.testing.assert_allclose(schedule(step), peak * factor(step), atol=1e-6 * peak)
-    assert max(factor(step) for step in range(step_hint)) == 1.0
+def test_scalars_are_logged_now_and_then_and_without_a_synchronisation(history):
+    rows = history.run.logger.rows
+    assert 0 < len(rows) <= history.run.step / 10
+    assert not any(isinstance(value, float) for _, metrics in rows for value in metrics.values())
 
 
-@pytest.mark.parametrize("algorithm", ["nadamw", "momentum"])
-def test_pytorch_optimizer_follows_its_schedule(race, algorithm):
-    run = race(algorithm, "pytorch")
-    in_jax = race(algorithm, "jax")
-    schedule = in_jax.module.learning_rate_schedule(
-        in_jax.hyperparameters, in_jax.workload.step_hint
-    )
-    for step in range(70):
-        lr = run.optimizer_state["optimizer"].param_groups[0]["lr"]
-        np.testing.assert_allclose(lr, schedule(step), rtol=1e-5, atol=1e-8)
-        run.train(1)
+def test_batches_are_not_changed(history):
+    """The data pipeline and the next step may read the same memory."""
+    batches = history.run.batches
+    assert len(batches) >= history.run.step
+    for index, (on_host, on_device) in enumerate(batches):
+        expected = problem.batch(index)
+        for batch in (on_host, on_device):
+            assert batch.keys() == expected.keys()
+            for name, array in expected.items():
+                np.testing.assert_array_equal(np.asarray(batch[name]), array)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_jax_compiles_its_step_once(race, algorithm):
+def test_training_again_gives_the_same_bits(race, history):
+    run = race(*history.submission)
+    run.train(12)
+    run.prepare_for_eval()
+    np.testing.assert_array_equal(run.train(12), history.values)
+
+
+def test_training_goes_on_from_a_checkpoint_bit_for_bit(race, history, tmp_path):
+    run = race(*history.submission)
+    run.restore(history.checkpoint, **history.saved)
+    run.save(tmp_path / "restored")
+    states = [run.read_state(path) for path in (tmp_path / "restored", history.checkpoint)]
+    np.testing.assert_equal(*jax.tree.map(np.asarray, states))
+    np.testing.assert_array_equal(run.train(12), history.values)
+
+
+@pytest.mark.parametrize("algorithm", IN_JAX)
+def test_jax_compiles_nothing_after_the_first_step_and_evaluation(race, algorithm, caplog):
+    def compiled():
+        return [r.getMessage() for r in caplog.records if r.getMessage().startswith("Compiling")]
+
     run = race(algorithm, "jax")
-    run.train(5)
-    train_step = run.optimizer_state[1]
-    assert train_step._cache_size() == 1
-    if hasattr(run.module, "prepare_for_eval"):
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        run.train(1)
+        run.prepare_for_eval()
+        assert compiled(), "JAX logs its compilations in other words now"
+        caplog.clear()
+        run.train(5)
         run.prepare_for_eval()
         run.train(3)
-        assert run.optimizer_state[1] is train_step
-        assert train_step._cache_size() == 1
-
-
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_gradient_clipping_acts_if_it_is_in_the_search_space(race, framework):
-    plain, clipped = race("momentum", framework), race("momentum", framework, grad_clip=1e-3)
-    first = plain.weights()
-    moved = [np.linalg.norm(run.train(2) - first) for run in (plain, clipped)]
-    assert moved[1] < 1e-2 * moved[0]
-
-
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_schedule_free_goes_on_as_if_not_evaluated(race, framework):
-    evaluated, not_evaluated = (race("schedule_free_adamw", framework) for _ in range(2))
-    for _ in range(4):
-        evaluated.train(10)
-        evaluated.prepare_for_eval()
-        evaluated.prepare_for_eval()  # the harness may ask twice
-    np.testing.assert_allclose(evaluated.train(10), not_evaluated.train(50), atol=1e-5)
-
-
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_schedule_free_is_the_papers_recursion(race, framework):
-    """Runs the three sequences of the paper in NumPy and float64."""
-    run = race("schedule_free_adamw", framework)
-    h, warmup_steps = run.hyperparameters, int(0.1 * run.workload.step_hint)
-    x = y = z = run.weights().astype(np.float64)
-    v, weight_sum = 0.0, 0.0
-    for t in range(1, 41):
-        g = run.gradient(y, t - 1)
-        lr = h.learning_rate * min(t / warmup_steps, 1.0)
-        v = h.beta2 * v + (1 - h.beta2) * g**2
-        step = g / (np.sqrt(v / (1 - h.beta2**t)) + 1e-8) + h.weight_decay * y
-        z = z - lr * step
-        weight_sum += lr**2
-        c = lr**2 / weight_sum
-        x = (1 - c) * x + c * z
-        y = (1 - h.beta1) * z + h.beta1 * x
-        np.testing.assert_allclose(run.train(1), y, atol=2e-5)
-        if t % 10 == 0:
-            np.testing.assert_allclose(run.prepare_for_eval(), x, atol=2e-5)
-            assert np.abs(x - y).max() > 1e-3
+        assert compiled() == []
