@@ -23,13 +23,14 @@ def seconds_per_step(time: np.ndarray, step: np.ndarray) -> np.ndarray:
 
     Args:
       time: seconds of submission time at the evaluations, shape (evaluations,).
-      step: training steps done by then, same shape.
+      step: training steps done by then, same shape; NaN where the log does not tell.
 
     Returns:
       Seconds a step, shape (intervals with at least one step,).
     """
-    seconds, steps = np.diff(time), np.diff(step)
-    is_usable = (steps > 0) & (seconds >= 0) & np.isfinite(seconds)
+    is_known = np.isfinite(time) & np.isfinite(step)
+    seconds, steps = np.diff(time[is_known]), np.diff(step[is_known])
+    is_usable = (steps > 0) & (seconds >= 0)
     return seconds[is_usable] / steps[is_usable]
 
 
@@ -55,7 +56,7 @@ def first_step_seconds(time: np.ndarray, step: np.ndarray) -> float | None:
     If the first evaluation came after more than one step, the others count with the median step
     time. None if the log does not tell.
     """
-    if not time.size or step[0] < 1 or not math.isfinite(time[0]):
+    if not time.size or not 1 <= step[0] < math.inf or not math.isfinite(time[0]):
         return None
     if step[0] == 1:
         return float(time[0])

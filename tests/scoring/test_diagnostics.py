@@ -23,6 +23,13 @@ def test_step_times_leave_out_the_compilation():
     assert slow == pytest.approx({"p10": 1.2, "median": 2.0, "p90": 2.8})
 
 
+def test_steps_that_the_log_does_not_tell():
+    steps = np.array([1.0, math.nan, 31.0, math.inf])
+    assert step_times(TIME, steps) == {"p10": 1.0, "median": 1.0, "p90": 1.0}
+    assert first_step_seconds(TIME, np.full(4, math.nan)) is None
+    assert first_step_seconds(TIME, np.full(4, math.inf)) is None
+
+
 @pytest.mark.parametrize(
     ("time", "step"), [([], []), ([1.0], [1]), ([1.0, 2.0], [5, 5]), ([2.0, 1.0], [1, 2])]
 )
