@@ -49,7 +49,8 @@ def main(argv: list[str]) -> int:
     del argv
     if FLAGS.config:
         commandline.read_toml(Path(FLAGS.config))
-    from finishline.competition import CompetitionConfig, run, suite
+    from finishline.competition import CompetitionConfig, suite
+    from finishline.organizer import run
 
     config = CompetitionConfig(
         submissions=FLAGS.submissions,

@@ -1,23 +1,18 @@
-"""A competition: submissions x workloads x studies x trials, one process a trial."""
+"""What a competition is: submissions x workloads x studies x trials, in a fixed order."""
 
+import collections
 import dataclasses
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from finishline.errors import Status, UserError
+from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
-from finishline.records import META_FILE, read_json
-from finishline.study import DEFAULT_NUM_TRIALS, StudyConfig, finished_status, plan_study
+from finishline.study import DEFAULT_NUM_TRIALS, StudyConfig, plan_study
+from finishline.submission import is_written_for
 from finishline.trial import TrialConfig
 from finishline.workload import all_workloads, find_workload
 
-_RUNNER = Path(__file__).resolve().parent.parent / "submission_runner.py"
-_REFERENCE = _RUNNER.parent / "reference_submissions"
-_FAILED = (Status.SUBMISSION_ERROR, Status.RULE_VIOLATION, Status.INFRASTRUCTURE_ERROR)
+_REFERENCE = Path(__file__).resolve().parent.parent / "reference_submissions"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +68,7 @@ def plan(config: CompetitionConfig) -> list[tuple[StudyConfig, TrialConfig]]:
     Raises:
       UserError: a submission, workload or search space is not right. Nothing has been run then.
     """
+    _check_frameworks(config.frameworks)
     studies = list(_studies(config))
     if not studies:
         raise UserError(
@@ -80,7 +76,24 @@ def plan(config: CompetitionConfig) -> list[tuple[StudyConfig, TrialConfig]]:
             f"{' or '.join(config.frameworks)}; give other --submissions or --frameworks."
         )
     trials = [(study, trial) for study in studies for trial in plan_study(study)]
+    _check_names(trial for _, trial in trials)
     return sorted(trials, key=lambda pair: (pair[0].study, pair[1].trial))
+
+
+def _check_frameworks(frameworks: Sequence[str]) -> None:
+    for name in frameworks:
+        if name not in FRAMEWORKS:
+            raise UserError(f"There is no framework {name!r}; use {' or '.join(FRAMEWORKS)}.")
+
+
+def _check_names(trials: Iterable[TrialConfig]) -> None:
+    sources = collections.defaultdict(set)
+    for trial in trials:
+        sources[trial.submission.name].add(trial.submission.path)
+    for name, paths in sources.items():
+        if len(paths) > 1:
+            listed = " and ".join(sorted(map(str, paths)))
+            raise UserError(f"{listed} are both called {name!r}; rename the folder of one.")
 
 
 def _studies(config: CompetitionConfig) -> Iterator[StudyConfig]:
@@ -90,7 +103,7 @@ def _studies(config: CompetitionConfig) -> Iterator[StudyConfig]:
             for framework in config.frameworks:
                 for submission in config.submissions:
                     path = _resolve(submission)
-                    if _is_written_for(path, framework):
+                    if is_written_for(path, framework):
                         yield _study(config, study, workload, framework, path)
 
 
@@ -128,89 +141,3 @@ def _resolve(submission: str) -> Path:
         f"There is no submission {submission!r}; give the path of its file or folder, or one of "
         f"the reference submissions: {known}."
     )
-
-
-def _is_written_for(path: Path, framework: str) -> bool:
-    if path.is_file():
-        other = next(name for name in FRAMEWORKS if name != framework)
-        return other not in path.parts[-3:]
-    return (path / framework / "submission.py").is_file() or (path / "submission.py").is_file()
-
-
-def run(config: CompetitionConfig) -> int:
-    """Runs what is missing, then writes and prints the leaderboard; returns the exit code.
-
-    Trials that have ended are not run again; interrupted ones are continued. A trial that fails
-    does not stop the others.
-    """
-    from scoring.leaderboard import print_leaderboard
-    from scoring.score_submissions import score_directory
-
-    trials = plan(config)
-    started = time.monotonic()
-    print(f"{len(trials)} trials in {config.root}", flush=True)
-    for number, (study, trial) in enumerate(trials, start=1):
-        if finished_status(trial.run_dir) is not None:
-            print(
-                f"[{number}/{len(trials)}] {trial.run_dir.relative_to(config.root)}: done already"
-            )
-            continue
-        left = _time_left(started, number - 1, len(trials))
-        print(f"[{number}/{len(trials)}]{left}", end=" ", flush=True)
-        if _run_trial(study, trial) == Status.INTERRUPTED.exit_code:
-            print("The competition was interrupted; the same command continues it.")
-            return Status.INTERRUPTED.exit_code
-    results = config.root / "leaderboard"
-    scores = score_directory(
-        config.root, results, num_studies=config.num_studies, workloads=list(config.workloads)
-    )
-    print_leaderboard(scores)
-    print(f"Leaderboard: {results / 'leaderboard.md'}\nRecords: {config.root}")
-    return _exit_code([trial for _, trial in trials])
-
-
-def _time_left(started: float, done: int, total: int) -> str:
-    if not done:
-        return ""
-    minutes = (time.monotonic() - started) / done * (total - done) / 60
-    return f" (about {minutes:.0f} min left)"
-
-
-def _run_trial(study: StudyConfig, trial: TrialConfig) -> int:
-    """Runs one trial in a process of its own; returns its exit code."""
-    process = subprocess.Popen(_command(study, trial))
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)  # a terminal has done that; `kill` has not
-
-
-def _command(study: StudyConfig, trial: TrialConfig) -> list[str]:
-    arguments = {
-        "framework": study.framework,
-        "workload": study.workload,
-        "submission_path": study.submission_path,
-        "tuning_ruleset": study.tuning_ruleset,
-        "num_tuning_trials": study.num_tuning_trials,
-        "hparam_start_index": trial.trial - 1,
-        "hparam_end_index": trial.trial,
-        "study": study.study,
-        "rng_seed": study.rng_seed,
-        "data_dir": study.data_dir,
-        "experiment_dir": study.experiment_dir,
-        "experiment_name": study.experiment_name,
-        "resume": True,
-        "num_devices": trial.num_devices,
-        "max_global_steps": study.max_global_steps,
-        "save_checkpoints": study.save_checkpoints,
-        "torch_compile": study.torch_compile,
-    }
-    given = {name: value for name, value in arguments.items() if value is not None}
-    return [sys.executable, str(_RUNNER), *(f"--{name}={value}" for name, value in given.items())]
-
-
-def _exit_code(trials: Sequence[TrialConfig]) -> int:
-    """1 if a trial has failed, whoever's failure it was; a missed target is no failure."""
-    statuses = [(read_json(trial.run_dir / META_FILE) or {}).get("status") for trial in trials]
-    return int(any(status in _FAILED or status is None for status in statuses))

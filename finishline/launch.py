@@ -21,7 +21,7 @@ MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
 
 class WorkerProcess:
-    """The worker and everything that it starts.
+    """The worker and everything that it starts, confined as ``finishline.sandbox`` says.
 
     Args:
       socket_path: where the referee listens.
@@ -44,7 +44,7 @@ class WorkerProcess:
         submission_path: Path,
     ):
         self.tree = ProcessTree()
-        tether = ["-m", "finishline.tether", str(os.getpid())]
+        tether = ["-m", "finishline.tether", str(os.getpid()), str(exchange_dir)]
         command = [sys.executable, *tether, sys.executable]
         if framework == "pytorch" and num_devices > 1:
             command += ["-m", "finishline.frameworks.pytorch.launch", "--standalone"]
@@ -149,6 +149,22 @@ class _OutputFile:
         self._stream.close()
 
 
+_PRIVATE_FOLDERS = (
+    "HOME",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "CUDA_CACHE_PATH",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
+)
+
+
+def _private_folder(exchange_dir: Path, name: str) -> str:
+    folder = exchange_dir / name.lower()
+    folder.mkdir()
+    return str(folder)
+
+
 def _environment(
     exchange_dir: Path, framework: str, num_devices: int, submission_path: Path
 ) -> dict[str, str]:
@@ -158,12 +174,13 @@ def _environment(
         **os.environ,
         "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root]),
         "PYTHONUNBUFFERED": "1",
+        # Off the clock only the harness is imported, not what lies in the current folder.
+        "PYTHONSAFEPATH": "1",
         "FINISHLINE_EXCHANGE_DIR": str(exchange_dir),
         "FINISHLINE_SUBMISSION": str(submission_path),
-        # Compiled code of one trial must not help the next.
-        "TORCHINDUCTOR_CACHE_DIR": str(exchange_dir / "inductor"),
-        "TRITON_CACHE_DIR": str(exchange_dir / "triton"),
         "JAX_ENABLE_COMPILATION_CACHE": "false",
+        # Compiled code and whatever else one trial keeps must not help the next.
+        **{name: _private_folder(exchange_dir, name) for name in _PRIVATE_FOLDERS},
     }
     prepare_environment(framework, num_devices, environment)
     # Left by a torchrun around the referee; the worker's own torchrun sets them anew.

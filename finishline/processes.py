@@ -20,9 +20,9 @@ _DEAD = frozenset("ZX")
 _STOPPED = frozenset("Tt") | _DEAD
 _FREEZE_TIMEOUT = 10.0
 _DEATH_TIMEOUT = 2.0
-# A thread shows as stopped a moment before it leaves the processor for the last time.
-_MAX_FROZEN_SLICES = 1
-_MAX_FROZEN_NANOSECONDS = 2_000_000
+_SETTLE_TIMEOUT = 1.0
+# A process that waits for the child it has just forked cannot stop before the child goes on.
+_FORK_PATIENCE = 0.05
 
 # CPU nanoseconds and number of time slices by thread.
 _Threads = dict[int, tuple[int, int]]
@@ -35,11 +35,22 @@ def become_subreaper() -> None:
 
 
 class ProcessTree:
-    """All descendants of this process but those that were there when the object was made."""
+    """All descendants of this process but those that were there when the object was made.
+
+    Raises:
+      InfrastructureError: this system does not show its processes.
+    """
 
     def __init__(self) -> None:
         become_subreaper()
+        pid = os.getpid()
+        if not _threads(pid) or not os.path.exists(f"/proc/{pid}/task/{pid}/children"):
+            raise InfrastructureError(
+                "This system's /proc shows neither child processes nor the time that threads have "
+                "run, so that a worker could not be frozen; use a Linux kernel that does."
+            )
         self._own = frozenset(_descendants(frozenset()))
+        self._present: frozenset[int] = frozenset()
         self._frozen: dict[int, _Threads] = {}
 
     def pids(self) -> list[int]:
@@ -51,15 +62,33 @@ class ProcessTree:
 
         Raises:
           InfrastructureError: some process did not stop within 10 s.
+          RuleViolation: some process goes on again and again.
         """
-        deadline = time.monotonic() + _FREEZE_TIMEOUT
+        started = time.monotonic()
         while running := [pid for pid in self.pids() if not _has_stopped(pid)]:
             for pid in running:
                 _signal(pid, signal.SIGSTOP)
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - started
+            if waited > _FREEZE_TIMEOUT:
                 raise InfrastructureError(f"Processes {running} of the worker cannot be stopped.")
+            if waited > _FORK_PATIENCE:
+                _continue_children(running)
             time.sleep(0.0002)
-        self._frozen = self._living()
+        self._frozen = self._settled()
+        self._present = frozenset(self.pids())
+
+    def _settled(self) -> dict[int, _Threads]:
+        """The counters of all threads once they stand still.
+
+        A thread shows as stopped a moment before it leaves the processor for the last time.
+        """
+        before: dict[int, _Threads] = {}
+        deadline = time.monotonic() + _SETTLE_TIMEOUT
+        while (now := self._living()) != before:
+            if time.monotonic() > deadline:
+                raise RuleViolation("The worker goes on whenever it is stopped.")
+            before = now
+        return now
 
     def thaw(self) -> None:
         """Continues every process. If that is not right, nothing is continued.
@@ -85,9 +114,10 @@ class ProcessTree:
         return {pid: _threads(pid) for pid in self.pids() if not _has_ended(pid)}
 
     def _active(self) -> list[int]:
-        """Living processes that have run or begun since they were frozen."""
+        """Processes that have begun, dead ones too, or have run since they were frozen."""
+        begun = [pid for pid in self.pids() if pid not in self._present]
         living = self._living().items()
-        return [pid for pid, threads in living if _has_run(self._frozen.get(pid), threads)]
+        return begun + [pid for pid, now in living if now != self._frozen.get(pid, now)]
 
     def kill(self) -> None:
         """Ends every process of the tree and reaps it."""
@@ -172,15 +202,12 @@ def _threads(pid: int) -> _Threads:
     return found
 
 
-def _has_run(before: _Threads | None, after: _Threads) -> bool:
-    """Whether a process is new, or a thread of it has run, begun or ended."""
-    if before is None or before.keys() != after.keys():
-        return True
-    return any(
-        cpu - before[thread][0] > _MAX_FROZEN_NANOSECONDS
-        or slices - before[thread][1] > _MAX_FROZEN_SLICES
-        for thread, (cpu, slices) in after.items()
-    )
+def _continue_children(pids: list[int]) -> None:
+    """Lets the stopped children of ``pids`` reach their ``exec``, for which vfork waits."""
+    for pid in pids:
+        for child in _children(pid):
+            if _has_stopped(child):
+                _signal(child, signal.SIGCONT)
 
 
 def _signal(pid: int, number: int) -> None:

@@ -21,6 +21,7 @@ from finishline import signatures
 from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
 
+_SOURCE_SUFFIXES = (".py", ".json", ".so", ".pyc", ".pth")
 SEARCH_SPACE_NAME = "tuning_search_space.json"
 
 
@@ -66,6 +67,21 @@ def find_submission(path: str | Path, framework: str) -> SubmissionFile:
         search_space_path=search_space_path,
         source_hash=_source_hash(file, search_space_path),
     )
+
+
+def is_written_for(path: Path, framework: str) -> bool:
+    """Whether the submission at ``path`` has a file for ``framework``.
+
+    A file that stands for both by its place is judged by what it imports.
+    """
+    try:
+        file = _find_file(path.absolute(), framework)
+        if file.parent.name in FRAMEWORKS:
+            return file.parent.name == framework
+        signatures.check_framework(file, signatures.parse(file), framework)
+    except UserError:
+        return False
+    return True
 
 
 def check_submission(file: SubmissionFile) -> None:
@@ -158,13 +174,13 @@ def _name(file: Path, framework: str) -> str:
 
 
 def _source_files(folder: Path) -> Iterator[Path]:
-    """The .py and .json files of ``folder`` and of its subfolders with Python files."""
+    """Code and .json files of ``folder`` and of its subfolders with Python files."""
     for parent, subfolders, names in os.walk(folder):
         if Path(parent) != folder and not any(name.endswith(".py") for name in names):
             subfolders.clear()
             continue
         subfolders[:] = [name for name in subfolders if name.isidentifier()]
-        yield from (Path(parent, name) for name in names if name.endswith((".py", ".json")))
+        yield from (Path(parent, name) for name in names if name.endswith(_SOURCE_SUFFIXES))
 
 
 def _source_hash(file: Path, search_space_path: Path | None) -> str:
@@ -194,10 +210,10 @@ def _import_file(name: str, path: Path) -> types.ModuleType:
     locations = [str(path.parent)] if path.name == "__init__.py" else None
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=locations)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look modules up there
-    spec.loader.exec_module(module)
+    # From the source that was checked and hashed: a file in __pycache__ may hold other code.
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module
 
 
