@@ -23,14 +23,15 @@ def seconds_per_step(time: np.ndarray, step: np.ndarray) -> np.ndarray:
 
     Args:
       time: seconds of submission time at the evaluations, shape (evaluations,).
-      step: training steps done by then, same shape; NaN where the log does not tell.
+      step: training steps done by then, same shape; NaN where the log does not tell. A NaN may also
+        part the evaluations of several trials: no interval reaches across.
 
     Returns:
       Seconds a step, shape (intervals with at least one step,).
     """
-    is_known = np.isfinite(time) & np.isfinite(step)
-    seconds, steps = np.diff(time[is_known]), np.diff(step[is_known])
-    is_usable = (steps > 0) & (seconds >= 0)
+    with np.errstate(invalid="ignore"):
+        seconds, steps = np.diff(time), np.diff(step)
+    is_usable = (steps > 0) & (seconds >= 0) & np.isfinite(steps) & np.isfinite(seconds)
     return seconds[is_usable] / steps[is_usable]
 
 
@@ -43,10 +44,7 @@ def band(values: np.ndarray) -> dict[str, float] | None:
 
 
 def step_times(time: np.ndarray, step: np.ndarray) -> dict[str, float] | None:
-    """The band of a trial's step times in seconds; see ``seconds_per_step``.
-
-    That of several trials is the ``band`` of their step times behind each other.
-    """
+    """The band of the step times in seconds; see ``seconds_per_step``."""
     return band(seconds_per_step(time, step))
 
 
@@ -67,7 +65,10 @@ def first_step_seconds(time: np.ndarray, step: np.ndarray) -> float | None:
 
 
 def evaluation_period(time: np.ndarray) -> float | None:
-    """The median submission time between two evaluations of a trial; None of less than two."""
+    """The median submission time between two evaluations; None of less than two.
+
+    A NaN may part the times of several trials.
+    """
     gaps = np.diff(time)
     gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
     return float(np.median(gaps)) if gaps.size else None

@@ -9,6 +9,7 @@ from scoring.diagnostics import (
     evaluation_period,
     first_step_seconds,
     ledger,
+    seconds_per_step,
     step_times,
     time_resolution,
 )
@@ -24,10 +25,18 @@ def test_step_times_leave_out_the_compilation():
 
 
 def test_steps_that_the_log_does_not_tell():
-    steps = np.array([1.0, math.nan, 31.0, math.inf])
-    assert step_times(TIME, steps) == {"p10": 1.0, "median": 1.0, "p90": 1.0}
+    steps = np.array([1.0, math.nan, 31.0, 131.0, math.inf, math.inf])
+    times = np.append(TIME, [200.0, 210.0])
+    assert step_times(times, steps) == {"p10": 1.0, "median": 1.0, "p90": 1.0}
     assert first_step_seconds(TIME, np.full(4, math.nan)) is None
     assert first_step_seconds(TIME, np.full(4, math.inf)) is None
+
+
+def test_no_interval_reaches_from_trial_to_trial():
+    time = np.array([1.0, 2.0, math.nan, 900.0, 903.0, math.nan])
+    step = np.array([1.0, 2.0, math.nan, 9.0, 10.0, math.nan])
+    np.testing.assert_array_equal(seconds_per_step(time, step), [1.0, 3.0])
+    assert evaluation_period(time) == 2.0
 
 
 @pytest.mark.parametrize(
