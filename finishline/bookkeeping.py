@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from finishline import checkpoints
-from finishline.clock import Ledger
+from finishline.channel import ScalarRows
+from finishline.clock import Account, Ledger
 from finishline.display import Display
 from finishline.errors import InfrastructureError
 from finishline.processes import peak_memory_bytes
@@ -31,7 +32,8 @@ class Bookkeeping:
         self._run = run
         self._display = display
         self._target = config.workload.target
-        self._scalar_rows = 0
+        self._num_scalar_rows = 0
+        self._unwritten_scalars: ScalarRows = []
         self._unsaved_told = False
         self.ledger = Ledger()
         self.resumes = 0
@@ -72,10 +74,16 @@ class Bookkeeping:
         self._run.record("message", text=text)
         self._display.message(text)
 
-    def scalars(self, rows: list[tuple[int, dict[str, float]]]) -> None:
-        """Appends scalars of the submission, as many as any plot needs."""
-        self._scalar_rows += len(rows)
-        if self._scalar_rows <= _MAX_SCALAR_ROWS:
+    def scalars(self, rows: ScalarRows) -> None:
+        """Keeps scalars of the submission in memory, as many as any plot needs."""
+        self._num_scalar_rows += len(rows)
+        if self._num_scalar_rows <= _MAX_SCALAR_ROWS:
+            self._unwritten_scalars += rows
+
+    def write_scalars(self) -> None:
+        """Appends the scalars since the last call. Takes time: the clock must not be running."""
+        rows, self._unwritten_scalars = self._unwritten_scalars, []
+        if rows:
             self._run.record("scalars", rows=rows)
 
     def evaluation(self, step: int, metrics: dict[str, float]) -> bool:
@@ -96,6 +104,28 @@ class Bookkeeping:
     def evaluations(self) -> list[Event]:
         """The evaluations that count."""
         return self._run.evaluations()
+
+    def evaluation_of(self, step: int) -> Event | None:
+        """The first evaluation after ``step`` steps, if there is one."""
+        return next((event for event in self.evaluations() if event["step"] == step), None)
+
+    def clock_readings(self, last_eval_time: float) -> dict[str, Any]:
+        """What ``train_state`` shows; names as AlgoPerf's."""
+        return {
+            "validation_goal_reached": False,
+            "test_goal_reached": any(self._test_met(e) for e in self.evaluations()),
+            "is_time_remaining": True,
+            "last_eval_time": last_eval_time,
+            "training_complete": False,
+            "accumulated_submission_time": self.ledger.seconds(Account.SUBMISSION),
+            "accumulated_eval_time": self.ledger.seconds(Account.EVALUATION),
+            "accumulated_logging_time": self.ledger.seconds(Account.RECORD_KEEPING),
+            "last_step_end_time": None,
+        }
+
+    def _test_met(self, event: Event) -> bool:
+        value = event["metrics"].get(f"test/{self._target.metric}")
+        return value is not None and self._target.is_met(value, split="test")
 
     def best(self) -> float | None:
         """The best finite value of the deciding metric on the validation set."""
@@ -141,6 +171,7 @@ class Bookkeeping:
         try:
             if self._run.log.restore():
                 self.tell("The event log had been changed by others; it is restored.")
+            self.write_scalars()
             self._run.record("trial_ended", **result)
             self._run.write_eval_view()
             self._run.write_measurements_view()

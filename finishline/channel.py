@@ -21,6 +21,7 @@ _HEADER = struct.Struct("!I")
 _REFEREES_COLUMNS = frozenset({"global_step", "score", "total_duration", "preemption_count"})
 
 Frame = dict[str, Any]
+ScalarRows = list[tuple[int, dict[str, float]]]  # (step, value by name)
 
 
 class ChannelClosed(Exception):
@@ -115,13 +116,13 @@ def field(frame: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) ->
     return value
 
 
-def scalar_rows(frame: Mapping[str, Any]) -> list[tuple[int, dict[str, float]]]:
+def scalar_rows(frame: Mapping[str, Any]) -> ScalarRows:
     """The (step, values) rows of a ``scalars`` frame; names like the referee's get a prefix.
 
     Raises:
       RuleViolation: they are no such rows.
     """
-    rows = []
+    rows: ScalarRows = []
     for row in field(frame, "rows", list):
         is_row = isinstance(row, list) and len(row) == 2 and isinstance(row[1], dict)
         if not is_row or not is_count(row[0]) or not all(map(_is_number, row[1].values())):

@@ -83,7 +83,11 @@ class ShapeTuple:
 
 
 class TrainingCompleteError(Exception):
-    """Raised by a submission to end its training; one last evaluation follows."""
+    """Ends the training; one last evaluation follows.
+
+    Raised by ``update_params`` or ``data_selection``, or by ``prepare_for_eval``, which then is not
+    called again: the parameters that it was given are measured.
+    """
 
 
 @runtime_checkable

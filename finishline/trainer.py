@@ -162,7 +162,7 @@ class Trainer:
                 )
             except spec.TrainingCompleteError:
                 self._evaluate("training_complete")
-                raise
+                raise StopTraining from None
             self._take("update_params", returned)
             self.step = step = step + 1
             if not step & _THROTTLE_MASK:
@@ -180,9 +180,16 @@ class Trainer:
             self._report(self.step)
 
     def _evaluate(self, last_because: str | None) -> None:
-        """``prepare_for_eval``, then a snapshot to the referee; the clock stops on its arrival."""
-        if self._prepare_for_eval is not None:
-            self._take("prepare_for_eval", self._call_prepare_for_eval())
+        """``prepare_for_eval``, then a snapshot to the referee; the clock stops on its arrival.
+
+        If the submission ends its training in ``prepare_for_eval``, the parameters that it was
+        given are measured for the last time.
+        """
+        try:
+            if self._prepare_for_eval is not None:
+                self._take("prepare_for_eval", self._call_prepare_for_eval())
+        except spec.TrainingCompleteError:
+            last_because = "training_complete"
         result = self._evaluate_by_referee(self, last_because)
         if result is not None:
             self.eval_results.append(result)

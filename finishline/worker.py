@@ -5,18 +5,16 @@ Until the referee says ``start``, only harness code runs; from then on the refer
 whenever this process does.
 """
 
-import contextlib
 import dataclasses
 import importlib
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from finishline import spec
+from finishline import failures, scalars
 from finishline.channel import Channel, ChannelClosed, connect
 from finishline.errors import SubmissionError
 from finishline.feed import Feed, Keys
@@ -26,7 +24,6 @@ from finishline.trainer import Pace, StopTraining, Trainer
 
 SNAPSHOT_FILE = "snapshot.safetensors"
 STATE_FILE = "state_{rank}.bin"
-_MAX_SCALARS_BUFFERED = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,23 +42,6 @@ class Setup:
     compile_model: bool
     save_state: bool
     max_global_steps: int | None
-
-
-class MetricsLogger:
-    """Collects the submission's scalars; they are read when the device is synchronised anyway."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, dict[str, Any]]] = []
-
-    def append_scalar_metrics(self, metrics: Any, global_step: int) -> None:
-        """See ``spec.MetricsLogger``."""
-        if len(self._rows) < _MAX_SCALARS_BUFFERED:
-            self._rows.append((int(global_step), dict(metrics)))
-
-    def take(self) -> list[tuple[int, dict[str, float]]]:
-        """All rows since the last call, as plain numbers."""
-        rows, self._rows = self._rows, []
-        return [(step, {str(k): float(v) for k, v in row.items()}) for step, row in rows]
 
 
 class Worker:
@@ -84,7 +64,7 @@ class Worker:
             num_devices=setup.num_devices,
             compile_model=setup.compile_model,
         )
-        self._logger = MetricsLogger() if channel is not None else None
+        self._logger = scalars.MetricsLogger() if channel is not None else None
         self._runtime.workload.metrics_logger = self._logger
         self._fresh = self._init_model()
 
@@ -210,8 +190,9 @@ class Worker:
             self._channel.send("progress", step=step)
 
     def _send_scalars(self) -> None:
-        if self._logger is not None and self._channel is not None and (rows := self._logger.take()):
-            self._channel.send("scalars", rows=rows)
+        if self._logger is not None and self._channel is not None:
+            for rows in scalars.frames(self._logger.take()):
+                self._channel.send("scalars", rows=rows)
 
 
 def ask_batch_size(submission: Any, workload_name: str) -> Any:
@@ -282,33 +263,15 @@ def main(socket_path: str, framework: str) -> None:
     exit_code = 0
     try:
         run_rank(channel, ranks)
-    except (StopTraining, spec.TrainingCompleteError, ChannelClosed):
+    except (StopTraining, ChannelClosed):
         pass
     except BaseException as error:
-        traceback.print_exc()
         exit_code = 1  # torchrun ends the other ranks
-        if channel is not None:
-            with contextlib.suppress(ChannelClosed):
-                channel.send("failed", **_describe(error))
+        failures.tell(error, channel, ranks.rank)
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads and exit handlers of the submission have nothing more to do here.
     os._exit(exit_code)
-
-
-def _describe(error: BaseException) -> dict[str, str]:
-    from finishline.submission import has_own_frames, own_traceback
-
-    if isinstance(error, SubmissionError):
-        return {"blame": "submission", "message": str(error), "traceback": ""}
-    path = Path(os.environ["FINISHLINE_SUBMISSION"])
-    message = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
-    is_own = has_own_frames(error, path) or isinstance(error, SyntaxError)
-    return {
-        "blame": "submission" if is_own else "harness",
-        "message": f"The submission raised {message}" if is_own else message,
-        "traceback": own_traceback(error, path),
-    }
 
 
 if __name__ == "__main__":

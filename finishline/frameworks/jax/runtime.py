@@ -150,8 +150,13 @@ class Runtime:
         """See ``base.Runtime.throttle``.
 
         Parameters are usually donated to the next step, so a probe computed from them is awaited.
+
+        Raises:
+          SubmissionError: the parameters hold no usable array.
         """
-        self._in_flight.append(_probe(jax.tree.leaves(params)[0]))
+        first = next(iter(jax.tree.leaves(params)), None)
+        _check_usable(first, "parameters")
+        self._in_flight.append(_probe(first))
         if len(self._in_flight) > _CALLS_IN_FLIGHT:
             self._in_flight.popleft().block_until_ready()
 
@@ -174,6 +179,8 @@ class Runtime:
     def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
         """See ``base.Runtime.save_state``; the submission rebuilds leaves that are no arrays."""
         leaves = jax.tree.leaves(optimizer_state)
+        for leaf in filter(_is_data, leaves):
+            _check_usable(leaf, "optimizer state")
         kept = {str(i): jax.device_get(leaf) for i, leaf in enumerate(leaves) if _is_data(leaf)}
         path.write_bytes(flax.serialization.msgpack_serialize(kept))
         return [f"leaf {i}: {leaf!r:.60}" for i, leaf in enumerate(leaves) if not _is_data(leaf)]
@@ -213,6 +220,19 @@ class Runtime:
 def _split(variables: Mapping[str, Any]) -> tuple[Any, Any]:
     state = {name: value for name, value in variables.items() if name != "params"}
     return variables["params"], state or None
+
+
+def _check_usable(leaf: Any, what: str) -> None:
+    if isinstance(leaf, jax.Array) and leaf.is_deleted():
+        raise SubmissionError(
+            f"An array of the returned {what} has been deleted, probably because a jitted function "
+            "was given it with donate_argnums; return what the function has returned."
+        )
+    if not _is_data(leaf):
+        raise SubmissionError(
+            f"The returned {what} hold {'nothing' if leaf is None else f'{leaf!r:.60}'} where an "
+            "array should be; return them in the structure in which they were given."
+        )
 
 
 def _is_data(leaf: Any) -> bool:

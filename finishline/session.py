@@ -1,0 +1,140 @@
+"""One worker from its start to its end: its processes, its channel and its exchange folder."""
+
+import contextlib
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from finishline.channel import Channel, Frame, Listener
+from finishline.checkpoints import Checkpoint
+from finishline.claims import MAX_NOTE_BYTES, Failure, first_failure, read_note
+from finishline.errors import RuleViolation, SubmissionError
+from finishline.evaluator import Evaluator
+from finishline.exchange import Exchange
+from finishline.failures import FAILURE_FILE
+from finishline.launch import WorkerProcess, describe_exit
+from finishline.trial import TrialConfig
+
+# torchrun ends the other ranks first. Seconds.
+_END_TIMEOUT = 5.0
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+
+
+class Session:
+    """The worker of one trial.
+
+    Attributes:
+      evaluator: made while the worker starts.
+      exchange: the folder through which arrays travel.
+      channel: the connection.
+      worker: the processes.
+    """
+
+    evaluator: Evaluator
+    exchange: Exchange
+    channel: Channel
+    worker: WorkerProcess
+
+    def __init__(self, config: TrialConfig):
+        self._config = config
+
+    def set_up(
+        self,
+        create_evaluator: Callable[[], Evaluator],
+        checkpoint: Checkpoint | None,
+        tick: Callable[[], None],
+    ) -> None:
+        """Starts the worker; returns when it is ready for the ``start`` frame.
+
+        Args:
+          create_evaluator: makes the evaluator; takes as long as the worker's imports, which go on
+            at the same time.
+          checkpoint: what the worker will continue from.
+          tick: called a few times a second while waiting.
+
+        Raises:
+          InfrastructureError: the worker's set-up, which is all harness code, failed.
+        """
+        self.exchange = Exchange()
+        self._start()
+        self.evaluator = create_evaluator()
+        self.channel = self.worker.accept(self._listener, tick)
+        for name, path in (checkpoint.files if checkpoint else {}).items():
+            self.exchange.put(path, name)
+        self.channel.send("setup", **self._setup_content())
+        self.worker.await_ready(self.channel, tick)
+
+    def _start(self) -> None:
+        config = self._config
+        self._listener = Listener(self.exchange.path / "socket")
+        self.worker = WorkerProcess(
+            self._listener.path,
+            self.exchange.path,
+            config.run_dir / "worker.log",
+            framework=config.submission.framework,
+            num_devices=config.num_devices,
+            submission_path=config.submission.path,
+        )
+
+    def _setup_content(self) -> dict[str, Any]:
+        config, seeds = self._config, self._config.seeds
+        return {
+            "workload": config.workload.name,
+            "framework": config.submission.framework,
+            "data_dir": str(config.data_dir),
+            "exchange_dir": str(self.exchange.path),
+            "submission_path": str(config.submission.path),
+            "num_examples": self.evaluator.num_examples,
+            "seeds": {"data": seeds.data, "init": seeds.init, "submission": seeds.submission},
+            "overrides": {
+                "max_allowed_runtime_sec": config.budget_sec,
+                "eval_period_time_sec": config.workload.eval_period_time_sec,
+                "step_hint": config.workload.step_hint,
+                "dropout_rate": config.workload.dropout_rate,
+            },
+            "num_devices": config.num_devices,
+            "compile_model": config.compile_model,
+            "save_state": config.save_checkpoints,
+            "max_global_steps": config.max_global_steps,
+        }
+
+    def check_output(self) -> None:
+        """Raises ``SubmissionError`` if the worker has printed too much."""
+        if self.worker.output.is_flooded:
+            raise SubmissionError("The submission wrote more than 16 MiB to its output.")
+
+    def was_killed(self) -> bool:
+        """Whether something outside the worker has ended it; waits a little for its end."""
+        return self.worker.wait(_END_TIMEOUT) in _KILLED
+
+    def first_failure(self, frame: Frame | None = None) -> Failure | None:
+        """The failure that ``frame`` or a file of another rank tells of, whichever was first."""
+        claims = [] if frame is None else [frame]
+        for path in self.exchange.files(FAILURE_FILE.format(rank="*")):
+            with contextlib.suppress(RuleViolation):
+                claims.append(read_note(self.exchange.read(path.name, MAX_NOTE_BYTES)))
+        return first_failure([claim for claim in claims if claim])
+
+    def death_text(self, step: int) -> str:
+        """How a worker ended that has not told it, after ``step`` steps."""
+        returncode = self.worker.returncode
+        text = f"The worker {describe_exit(returncode)} after step {step:,} without a result."
+        tail = self.worker.output.tail()
+        text += f" Its last output: {tail[-500:]}" if tail else ""
+        if returncode in _KILLED:
+            text += " Something outside of it, perhaps for want of memory, ended it."
+        return text
+
+    def end(self) -> int:
+        """Ends whatever has been started; returns the worker's peak memory in bytes."""
+        memory = 0
+        if hasattr(self, "_listener"):
+            self._listener.close()
+        if hasattr(self, "worker"):
+            memory = self.worker.tree.peak_memory_bytes()
+            self.worker.kill()
+        if hasattr(self, "channel"):
+            self.channel.close()
+        if hasattr(self, "exchange"):
+            self.exchange.remove()
+        return memory
