@@ -617,7 +617,8 @@ def test_no_content_of_a_published_log_makes_a_traceback(publish, content):
     assert main([str(root)]) == 1
 
 
-def test_folders_links_and_pipes_in_place_of_files(trial, root):
+def test_folders_links_and_pipes_in_place_of_files(root):
+    trial = root / "a_jax" / "study_0" / "digits_jax" / "trial_1"
     for name in ("events.jsonl", "meta.json", "hparams.json", "eval_measurements.csv"):
         (trial / name).unlink()
     os.mkfifo(trial / "events.jsonl")
