@@ -44,7 +44,7 @@ def read_toml(path: Path) -> None:
     """
     try:
         values = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         raise UserError(f"The file {path} cannot be read as TOML: {error}.") from error
     known = flags.FLAGS
     own = {flag.name for flag in known.get_flags_for_module(sys.modules["__main__"])}

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -206,14 +207,15 @@ class RunDirectory:
     def __init__(self, path: Path, *, resume: bool = False, overwrite: bool = False):
         self.path = path
         check_writable(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
         self._lock = self._take_lock()
         if overwrite:
             self._clear()
-        if (path / EVENTS_FILE).exists() and not resume:
-            raise UserError(
-                f"{path} holds a trial already; continue it with --resume, delete it with "
-                "--overwrite, or give another --experiment_name."
-            )
+        if not resume:
+            check_vacant(path)
         self.log = EventLog(path / EVENTS_FILE)
         self.events = [event for _, event in read_events(path / EVENTS_FILE)]
 
@@ -297,21 +299,35 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     temporary.replace(path)
 
 
+def check_vacant(path: Path) -> None:
+    """Checks that the folder ``path`` holds no trial.
+
+    Raises:
+      UserError: it does.
+    """
+    if (path / EVENTS_FILE).exists():
+        raise UserError(
+            f"{path} holds a trial already; continue it with --resume, delete it with "
+            "--overwrite, or give another --experiment_name."
+        )
+
+
 def check_writable(path: Path) -> None:
-    """Makes the folder ``path`` and checks that files can be written there.
+    """Checks that the folder ``path`` can be made and files written there. Nothing is left of it.
 
     Raises:
       UserError: it cannot be made or written.
     """
-    probe = path / ".probe"
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"\0" * 65536)
-        probe.unlink()
+        present = next(folder for folder in (path, *path.parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=present) as probe:
+            probe.write(b"\0" * 65536)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            probe.unlink()
-        raise UserError(
-            f"The directory {path} cannot be written ({error.strerror}); free space there or give "
-            "another --experiment_dir."
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"The directory {path} cannot be written ({error.strerror}); free space there or give "
+        "another --experiment_dir."
+    )

@@ -14,8 +14,9 @@ from typing import Any
 
 from finishline.display import Display, create_display
 from finishline.errors import InfrastructureError, Status, UserError
-from finishline.records import META_FILE, RunDirectory, check_writable, read_json
+from finishline.records import META_FILE, RunDirectory, check_vacant, check_writable, read_json
 from finishline.recovery import ended
+from finishline.resuming import check_continues, newest_experiment
 from finishline.seeds import tuning_seed
 from finishline.submission import SubmissionFile, check_submission, find_submission
 from finishline.trial import Outcome, TrialConfig
@@ -43,7 +44,8 @@ class StudyConfig:
       rng_seed: the root seed.
       data_dir: where the data sets are.
       experiment_dir: where experiments are.
-      experiment_name: the experiment; None is a new name made of the time.
+      experiment_name: the experiment; None is a new name made of the time, or with ``resume`` the
+        newest experiment in which this study has begun.
       resume: whether to continue trials that were interrupted.
       overwrite: whether to delete trials that are there.
       num_devices: devices to train on; None is all GPUs, or the CPU.
@@ -85,12 +87,11 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     workload = find_workload(config.workload)
     points = _points(config, submission, workload)
     first, last = _index_range(config, len(points))
-    experiment = config.experiment_dir.absolute() / experiment_name(config)
-    study_dir = experiment / submission.name / f"study_{config.study}"
-    run_root = study_dir / f"{workload.name}_{config.framework}"
+    study = f"{submission.name}/study_{config.study}/{workload.name}_{config.framework}"
+    run_root = config.experiment_dir.absolute() / _experiment_name(config, study) / study
     check_writable(run_root)
     _check_data(workload, config.data_dir)
-    return [
+    trials = [
         TrialConfig(
             workload=workload,
             submission=submission,
@@ -108,6 +109,10 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
         )
         for index in range(first, last)
     ]
+    if not config.overwrite:
+        for trial in trials:
+            check_continues(trial) if config.resume else check_vacant(trial.run_dir)
+    return trials
 
 
 def _check_installed(framework: str) -> None:
@@ -156,24 +161,26 @@ def _index_range(config: StudyConfig, count: int) -> tuple[int, int]:
     return first, last
 
 
-def experiment_name(config: StudyConfig) -> str:
-    """The name on the command line, or the newest with ``--resume``, or one made of the time."""
-    if config.experiment_name:
-        return config.experiment_name
-    if config.resume:
-        folders = [p for p in config.experiment_dir.glob("*") if p.is_dir()]
-        if folders:
-            return max(folders, key=lambda path: path.stat().st_mtime).name
-    return datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
+def _experiment_name(config: StudyConfig, study: str) -> str:
+    """The name on the command line, or with ``--resume`` the newest, or one made of the time."""
+    newest = newest_experiment(config.experiment_dir, study) if config.resume else None
+    now = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
+    return config.experiment_name or newest or now
 
 
 def _check_data(workload: WorkloadDefinition, data_dir: Path) -> None:
     """Makes embedded data that is missing; other data must be there."""
     dataset = workload.dataset
-    if workload.is_embedded:
-        dataset.prepare(data_dir)
-    for split in SPLITS:
-        dataset.open(data_dir, split)
+    try:
+        if workload.is_embedded:
+            dataset.prepare(data_dir)
+        for split in SPLITS:
+            dataset.open(data_dir, split)
+    except OSError as error:
+        raise UserError(
+            f"The data of {workload.name} can be neither read nor made in {data_dir} "
+            f"({error.strerror}); give a folder as --data_dir that can be written."
+        ) from error
 
 
 def _count_devices() -> int:

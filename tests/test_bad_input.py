@@ -70,6 +70,8 @@ FLAGS = {
     "stray argument": (["digits"], ("'digits'",)),
     "missing data": (["--workload=mnist"], ("mnist", "prepare")),
     "unwritable directory": (["--experiment_dir=/proc/none"], ("/proc/none", "--experiment_dir")),
+    "data directory in /proc": (["--data_dir=/proc/none"], ("/proc/none", "--data_dir")),
+    "a file as data directory": ([f"--data_dir={__file__}"], ("test_bad_input", "--data_dir")),
     "empty range of trials": (["--hparam_start_index=9"], ("--hparam_start_index=9",)),
     "search space under self-tuning": (
         ["--tuning_ruleset=self", "--tuning_search_space=some.json"],
@@ -102,7 +104,7 @@ def test_bad_flags(good_flags, tmp_path, case):
     assert code == 2
     assert_one_sentence(output, words)
     assert seconds < 4  # 2 s on a quiet machine
-    assert not list((tmp_path / "experiments").glob("**/events.jsonl"))
+    assert not (tmp_path / "experiments").exists()
 
 
 @pytest.mark.parametrize("case", SPACES)
@@ -228,3 +230,11 @@ def test_a_typo_in_the_configuration_names_the_flag(tmp_path):
     code, output, _ = run([f"--config={path}"], "competition.py")
     assert code == 2
     assert_one_sentence(output, ("workload", "workloads", "c.toml"))
+
+
+def test_a_configuration_that_is_not_utf_8_is_told(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_bytes(b'experiment_name = "\xff"\n')
+    code, output, _ = run([f"--config={path}"], "competition.py")
+    assert code == 2
+    assert_one_sentence(output, ("c.toml", "TOML"))
