@@ -9,6 +9,7 @@ from typing import Any
 
 import finishline
 from finishline.errors import Status
+from finishline.sandbox import landlock_version
 from finishline.seeds import TrialSeeds
 from finishline.submission import SubmissionFile
 from finishline.workload import WorkloadDefinition
@@ -126,7 +127,7 @@ class Outcome:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Host, processor, cores and memory."""
+    """Host, processor, cores, memory, GPUs and what the kernel protects."""
     return {
         "system": platform.platform(),
         "processor": _processor(),
@@ -135,6 +136,7 @@ def describe_machine() -> dict[str, Any]:
         else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": _gpus(),
+        "landlock": landlock_version(),
     }
 
 

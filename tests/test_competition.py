@@ -31,7 +31,7 @@ def configuration(tmp_path, data_dir):
     path.write_text(
         f'submissions = ["{tmp_path}/good", "{tmp_path}/failing"]\n'
         f'workloads = "digits"\nframeworks = ["pytorch"]\nnum_tuning_trials = 2\n'
-        f'data_dir = "{data_dir}"\nexperiment_dir = "{tmp_path}/out"\nmax_global_steps = 60\n'
+        f'data_dir = "{data_dir}"\nexperiment_dir = "{tmp_path}/out"\nmax_global_steps = 20\n'
     )
     return path
 
