@@ -196,6 +196,17 @@ def test_nothing_is_found_after_resumes(tmp_path):
     assert kinds_in(tmp_path) == set()
 
 
+def test_nothing_is_found_in_a_trial_that_was_run(make_runner):
+    momentum = REPOSITORY / "reference_submissions" / "momentum"
+    runner = make_runner(
+        framework="pytorch", workload="digits", submission_path=momentum, max_global_steps=30
+    )
+    code, output = runner.run()
+    assert code == Status.BUDGET_SPENT.exit_code, output
+    assert runner.events_of("evaluation")
+    assert kinds_in(runner.experiment) == set()
+
+
 @pytest.mark.parametrize("part", ["a_jax", "a_jax/study_0", "a_jax/study_0/digits_jax/trial_1"])
 def test_any_part_can_be_checked(root, part, monkeypatch):
     assert kinds_in(root / part) == set()
