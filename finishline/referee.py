@@ -43,7 +43,7 @@ class Referee:
     ):
         self._config = config
         self._books = Bookkeeping(config, run, display)
-        self._session = Session(config)
+        self._session = Session(config, self._books.tell)
         self._create_evaluator = create_evaluator
         self._display = display
         self._standing = Standing(config, self._books)

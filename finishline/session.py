@@ -8,7 +8,7 @@ from typing import Any
 from finishline.channel import Channel, Frame, Listener
 from finishline.checkpoints import Checkpoint
 from finishline.claims import MAX_NOTE_BYTES, Failure, first_failure, read_note
-from finishline.errors import RuleViolation, SubmissionError
+from finishline.errors import InfrastructureError, RuleViolation, SubmissionError
 from finishline.evaluator import Evaluator
 from finishline.exchange import Exchange
 from finishline.failures import FAILURE_FILE
@@ -20,8 +20,19 @@ _END_TIMEOUT = 5.0
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 
+# The snapshot's own file, and in the same room what is copied there for a resume.
+_SNAPSHOTS = 2
+# Adam's state has two arrays a parameter, others four.
+_STATES = 4
+_ROOM_FOR_CACHES = 16 * 1024 * 1024
+
+
 class Session:
     """The worker of one trial.
+
+    Args:
+      config: the trial.
+      tell: shows a sentence to a person, and records it.
 
     Attributes:
       evaluator: made while the worker starts.
@@ -35,8 +46,9 @@ class Session:
     channel: Channel
     worker: WorkerProcess
 
-    def __init__(self, config: TrialConfig):
+    def __init__(self, config: TrialConfig, tell: Callable[[str], None]):
         self._config = config
+        self._tell = tell
 
     def set_up(
         self,
@@ -53,13 +65,16 @@ class Session:
           tick: called a few times a second while waiting.
 
         Raises:
-          InfrastructureError: the worker's set-up, which is all harness code, failed.
+          InfrastructureError: the worker's set-up, which is all harness code, failed, or there is
+            no room for the arrays.
         """
         self.exchange = Exchange()
         self._start()
         self.evaluator = create_evaluator()
+        files = checkpoint.files if checkpoint else {}
+        self._make_room(sum(path.stat().st_size for path in files.values()))
         self.channel = self.worker.accept(self._listener, tick)
-        for name, path in (checkpoint.files if checkpoint else {}).items():
+        for name, path in files.items():
             self.exchange.put(path, name)
         self.channel.send("setup", **self._setup_content())
         self.worker.await_ready(self.channel, tick)
@@ -75,6 +90,34 @@ class Session:
             num_devices=config.num_devices,
             submission_path=config.submission.path,
         )
+
+    def _make_room(self, checkpoint_bytes: int) -> None:
+        """Starts again with a folder on the disk if that in memory has too little room."""
+        free, needed = self.exchange.free_bytes(), self._needed_bytes(checkpoint_bytes)
+        if free >= needed:
+            return
+        told = (
+            f"{self.exchange.path.parent} has {free / 1e6:,.0f} MB free; this trial needs about "
+            f"{needed / 1e6:,.0f} MB for {self.evaluator.snapshot_bytes / 1e6:,.1f} MB of "
+            "parameters, their checkpoint and caches"
+        )
+        if self.exchange.is_on_disk:
+            raise InfrastructureError(f"{told}; free space there, or set TMPDIR to another folder.")
+        self._end_worker()
+        self.exchange = Exchange(on_disk=True)
+        self._tell(
+            f"{told}. {self.exchange.path} on the disk is used instead; with more room in memory, "
+            "such as Docker's --shm-size gives, snapshots take less time."
+        )
+        self._start()
+        self._make_room(checkpoint_bytes)
+
+    def _needed_bytes(self, checkpoint_bytes: int) -> int:
+        config = self._config
+        ranks = config.num_devices if config.submission.framework == "pytorch" else 1
+        arrays = _SNAPSHOTS + (_STATES * ranks if config.save_checkpoints else 0)
+        needed = arrays * self.evaluator.snapshot_bytes
+        return max(needed, checkpoint_bytes) + _ROOM_FOR_CACHES
 
     def _setup_content(self) -> dict[str, Any]:
         config, seeds = self._config, self._config.seeds
@@ -127,14 +170,16 @@ class Session:
 
     def end(self) -> int:
         """Ends whatever has been started; returns the worker's peak memory in bytes."""
-        memory = 0
-        if hasattr(self, "_listener"):
-            self._listener.close()
-        if hasattr(self, "worker"):
-            memory = self.worker.tree.peak_memory_bytes()
-            self.worker.kill()
+        memory = self.worker.tree.peak_memory_bytes() if hasattr(self, "worker") else 0
+        self._end_worker()
         if hasattr(self, "channel"):
             self.channel.close()
+        return memory
+
+    def _end_worker(self) -> None:
+        if hasattr(self, "worker"):
+            self.worker.kill()
+        if hasattr(self, "_listener"):
+            self._listener.close()
         if hasattr(self, "exchange"):
             self.exchange.remove()
-        return memory

@@ -17,6 +17,7 @@ from typing import Any
 from finishline import failures, scalars
 from finishline.channel import Channel, ChannelClosed, connect
 from finishline.errors import SubmissionError
+from finishline.exchange import full_folder_is_told
 from finishline.feed import Feed, Keys
 from finishline.frameworks.base import Ranks, create_runtime, join_ranks
 from finishline.tether import die_with_parent
@@ -148,7 +149,8 @@ class Worker:
             return self._follow(trainer)
         from safetensors.numpy import save_file
 
-        save_file(arrays, self._exchange / SNAPSHOT_FILE)
+        with full_folder_is_told(self._exchange):
+            save_file(arrays, self._exchange / SNAPSHOT_FILE)
         self._send_scalars()
         self._channel.send(
             "snapshot",
@@ -167,7 +169,8 @@ class Worker:
         if not self._setup.save_state:
             return []
         path = self._exchange / STATE_FILE.format(rank=self._ranks.rank)
-        return self._runtime.save_state(trainer.optimizer_state, path)
+        with full_folder_is_told(self._exchange):
+            return self._runtime.save_state(trainer.optimizer_state, path)
 
     def _tell_ranks(self, reply: dict[str, Any]) -> None:
         (self._exchange / "reply.json").write_text(json.dumps(reply))
