@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from finishline.devices import count_devices
 from finishline.display import Display, create_display
 from finishline.errors import InfrastructureError, Status, UserError
 from finishline.records import META_FILE, RunDirectory, check_vacant, check_writable, read_json
@@ -102,7 +103,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             root_seed=config.rng_seed,
             data_dir=config.data_dir.absolute(),
             run_dir=run_root / f"trial_{index + 1}",
-            num_devices=config.num_devices or _count_devices(),
+            num_devices=config.num_devices or count_devices(config.framework),
             max_global_steps=config.max_global_steps,
             save_checkpoints=config.save_checkpoints,
             compile_model=config.torch_compile,
@@ -181,11 +182,6 @@ def _check_data(workload: WorkloadDefinition, data_dir: Path) -> None:
             f"The data of {workload.name} can be neither read nor made in {data_dir} "
             f"({error.strerror}); give a folder as --data_dir that can be written."
         ) from error
-
-
-def _count_devices() -> int:
-    gpus = Path("/proc/driver/nvidia/gpus")
-    return max(1, len(list(gpus.iterdir())) if gpus.is_dir() else 0)
 
 
 def run_study(config: StudyConfig) -> Status:

@@ -121,6 +121,12 @@ class Trainer:
             self.keys.extra(-1),
         )
 
+    def take_model(self) -> tuple[Any, Any]:
+        """(Parameters, model state); the trainer itself has none then."""
+        model = self.params, self.model_state
+        self.params = self.model_state = None
+        return model
+
     def run(self, pace: Pace) -> None:
         """Trains until the referee stops it, which raises ``StopTraining``."""
         workload, runtime = self._runtime.workload, self._runtime

@@ -67,7 +67,8 @@ class Worker:
         )
         self._logger = scalars.MetricsLogger() if channel is not None else None
         self._runtime.workload.metrics_logger = self._logger
-        self._fresh = self._init_model()
+        # Taken out when it is used: a second model may not fit on the device.
+        self._fresh = [self._init_model()]
 
     def _init_model(self) -> tuple[Any, Any]:
         import numpy as np
@@ -97,7 +98,7 @@ class Worker:
             report=self._report,
         )
         trainer.clock_readings = {**start["clock_readings"], "resumed_at": started_at}
-        trainer.init_optimizer_state(*self._fresh)
+        trainer.init_optimizer_state(*self._fresh.pop())
         position = self._restore(trainer, start["resume"])
         trainer.feed = self._open_feed(batch_size, position)
         pace = Pace(self._ranks, self._definition.eval_period_time_sec, setup.max_global_steps)
@@ -132,9 +133,9 @@ class Worker:
         from safetensors.numpy import load_file
 
         arrays = load_file(self._exchange / SNAPSHOT_FILE)
-        params, model_state = self._runtime.load_snapshot(arrays)
+        model = self._runtime.restore(trainer.take_model(), arrays)
+        trainer.params, trainer.model_state = model
         trainer.step = resume["step"]
-        trainer.init_optimizer_state(params, model_state)
         state_file = self._exchange / STATE_FILE.format(rank=self._ranks.rank)
         trainer.optimizer_state = self._runtime.load_state(trainer.optimizer_state, state_file)
         return resume["position"]

@@ -98,6 +98,14 @@ class Runtime(Protocol):
     def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
         """(parameters, model state) from ``snapshot``'s arrays."""
 
+    def restore(self, model: tuple[Any, Any], arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
+        """``model``, (parameters, model state), with the values of ``snapshot``'s arrays.
+
+        Where parameters can be changed, they are, so that an optimizer that has them keeps them.
+        Where they cannot, whoever calls this should have no reference to them left: their memory
+        is free then for the new ones.
+        """
+
     def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
         """Writes the optimizer state and the random generators; returns what cannot be saved."""
 

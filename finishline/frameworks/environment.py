@@ -18,6 +18,10 @@ def prepare_environment(
         # By default OpenMP threads spin for milliseconds at a barrier; with anything else running
         # on the machine, a step of a small model then takes ten times as long.
         environment.setdefault("GOMP_SPINCOUNT", "20000")
+        # NCCL's monitor takes eight minutes without a sign of the watchdog for a hang and aborts
+        # the process, which may only have been frozen for an evaluation. The watchdog itself goes
+        # by the timeout of the process group.
+        environment["TORCH_NCCL_ENABLE_MONITORING"] = "0"
         return
     # Two processes use the GPU: neither may take all of its memory.
     environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -176,6 +176,11 @@ class Runtime:
         variables = flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
         return _split(jax.device_put(variables, self._replicated))
 
+    def restore(self, model: tuple[Any, Any], arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
+        """See ``base.Runtime.restore``."""
+        del model
+        return self.load_snapshot(arrays)
+
     def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
         """See ``base.Runtime.save_state``; the submission rebuilds leaves that are no arrays."""
         leaves = jax.tree.leaves(optimizer_state)

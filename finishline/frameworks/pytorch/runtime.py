@@ -172,19 +172,24 @@ class Runtime:
                 f"The returned parameters are a {type(params).__name__}; PyTorch submissions "
                 "return the torch.nn.Module that they were given."
             )
-        module = params.module if isinstance(params, DistributedDataParallel) else params
         # A copy, because on the CPU .numpy() shares memory with the live parameters.
         return {
             name: tensor.detach().cpu().numpy().copy()
-            for name, tensor in module.state_dict().items()
+            for name, tensor in _unwrapped(params).state_dict().items()
         }
 
     def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[nn.Module, None]:
         """See ``base.Runtime.load_snapshot``."""
         model = self._model_class(**self._definition.model)
-        state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        model.load_state_dict(state, strict=True)
+        _load(model, arrays)
         return self._to_device(model), None
+
+    def restore(
+        self, model: tuple[nn.Module, None], arrays: Mapping[str, np.ndarray]
+    ) -> tuple[nn.Module, None]:
+        """See ``base.Runtime.restore``."""
+        _load(_unwrapped(model[0]), arrays)
+        return model
 
     def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
         """See ``base.Runtime.save_state``."""
@@ -216,6 +221,15 @@ class Runtime:
             )
         *totals, count = sums.tolist()
         return {name: total / count for name, total in zip(names, totals, strict=True)}
+
+
+def _unwrapped(params: nn.Module) -> nn.Module:
+    return params.module if isinstance(params, DistributedDataParallel) else params
+
+
+def _load(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    model.load_state_dict(state, strict=True)
 
 
 def _set_batch_norm_update(params: nn.Module, update: bool) -> None:
