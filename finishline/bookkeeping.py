@@ -17,6 +17,7 @@ from finishline.trial import Outcome, TrialConfig
 _MAX_STATE_FACTOR = 50
 _MAX_STATE_BYTES = 256 * 1024 * 1024
 _MAX_SCALAR_ROWS = 100_000
+_MAX_SHOWN_ROWS = 100
 
 
 class Bookkeeping:
@@ -79,6 +80,8 @@ class Bookkeeping:
         self._num_scalar_rows += len(rows)
         if self._num_scalar_rows <= _MAX_SCALAR_ROWS:
             self._unwritten_scalars += rows
+        for step, values in rows[-_MAX_SHOWN_ROWS:]:
+            self._display.scalars(step, values)
 
     def write_scalars(self) -> None:
         """Appends the scalars since the last call. Takes time: the clock must not be running."""

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from finishline.clock import Account, Ledger
@@ -20,6 +21,9 @@ class Display(Protocol):
 
     def step(self, step: int) -> None:
         """So many steps are done."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """The submission has logged ``values``."""
 
     def evaluation(self, step: int, metrics: dict[str, float]) -> None:
         """A snapshot has been measured."""
@@ -61,6 +65,9 @@ class PlainDisplay:
         """See ``Display``."""
         self._step = step
 
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """See ``Display``; lines tell of evaluations only."""
+
     def evaluation(self, step: int, metrics: dict[str, float]) -> None:
         """See ``Display``."""
         now = time.monotonic()
@@ -81,30 +88,36 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A panel that is drawn anew in place (rich)."""
+    """A panel that is drawn anew in place (rich), on the standard output or another console."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Any = None) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(), auto_refresh=False, transient=True)
+        self._live = Live(console=console or Console(), auto_refresh=False, transient=True)
         self._plain = PlainDisplay()
         self._next_refresh = 0.0
         self._step = 0
         self._metrics: dict[str, float] = {}
+        self._logged_loss: float | None = None
         self._config: TrialConfig
         self._ledger: Ledger
 
     def start(self, config: TrialConfig, ledger: Ledger) -> None:
         """See ``Display``."""
         self._config, self._ledger = config, ledger
-        self._step, self._metrics = 0, {}
+        self._step, self._metrics, self._logged_loss = 0, {}, None
         self._plain.start(config, ledger)
-        self._live.start()
+        self._live.update(self._panel())
+        self._live.start(refresh=True)
 
     def step(self, step: int) -> None:
         """See ``Display``."""
         self._step = step
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """See ``Display``."""
+        self._logged_loss = logged_loss(values, self._logged_loss)
 
     def evaluation(self, step: int, metrics: dict[str, float]) -> None:
         """See ``Display``."""
@@ -134,10 +147,9 @@ class LiveDisplay:
         config, ledger = self._config, self._ledger
         spent = ledger.seconds(Account.SUBMISSION)
         table = Table.grid(padding=(0, 2))
-        table.add_row("step", f"{self._step:,}")
-        table.add_row(
-            "loss, validation", f"{self._metrics.get('validation/loss', float('nan')):.4f}"
-        )
+        is_set_up = ledger.running is not Account.SETUP
+        table.add_row("step", f"{self._step:,}" if is_set_up else "setting up")
+        table.add_row("loss", self._loss_text())
         table.add_row("target", target_text(config, self._metrics))
         table.add_row(
             "budget", f"{spent:.1f} of {config.budget_sec:g} s, {left_text(config, spent)}"
@@ -145,6 +157,15 @@ class LiveDisplay:
         table.add_row("", ProgressBar(total=config.budget_sec, completed=spent, width=40))
         table.add_row("clock", shares_text(ledger))
         return Panel(table, title=label(config), expand=False)
+
+    def _loss_text(self) -> str:
+        values = {
+            "training": self._metrics.get("train/loss"),
+            "validation": self._metrics.get("validation/loss"),
+            "logged by the submission": self._logged_loss,
+        }
+        known = [f"{name} {value:.4f}" for name, value in values.items() if value is not None]
+        return ", ".join(known) or "-"
 
 
 def create_display() -> Display:
@@ -176,6 +197,11 @@ def target_text(config: TrialConfig, metrics: dict[str, float]) -> str:
     value = metrics.get(f"validation/{target.metric}")
     measured = "not measured yet" if value is None else f"{value:.4f}"
     return f"validation/{target.metric} {measured} (target {target.validation:g})"
+
+
+def logged_loss(values: Mapping[str, float], earlier: float | None) -> float | None:
+    """The first of the logged ``values`` that is called a loss; ``earlier`` if none is."""
+    return next((value for name, value in values.items() if "loss" in name.lower()), earlier)
 
 
 def left_text(config: TrialConfig, spent: float) -> str:
