@@ -33,10 +33,6 @@ class Evaluator:
         example = self._sources["train"].gather(np.zeros(1, dtype=np.int64))
         params, model_state = self._runtime.blank_model(example)
         self._expected = self._runtime.snapshot_spec()
-        self.num_parameters = sum(
-            int(np.prod(shape.shape_tuple, dtype=np.int64))
-            for shape in _leaves(self._runtime.workload.param_shapes)
-        )
         # Compiles the evaluation while the worker sets itself up, instead of during the race.
         self._measure(params, model_state)
 
@@ -86,9 +82,3 @@ class Evaluator:
         if split == "train":
             return self._runtime.workload.num_eval_train_examples
         return self.num_examples[split]
-
-
-def _leaves(tree: Any) -> list[Any]:
-    if isinstance(tree, Mapping):
-        return [leaf for value in tree.values() for leaf in _leaves(value)]
-    return [tree]

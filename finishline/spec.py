@@ -209,6 +209,15 @@ class UpdateParams(Protocol):
     ) -> UpdateReturn: ...
 
 
+class GetEvalBatchSize(Protocol):
+    """``get_eval_batch_size`` (optional): part of AlgoPerf's API, but never called here.
+
+    The referee evaluates with the workload's own batch size, on which no metric depends.
+    """
+
+    def __call__(self, workload_name: str) -> int: ...
+
+
 class PrepareForEval(Protocol):
     """``prepare_for_eval`` (optional): the parameters to evaluate and to go on with. Timed."""
 
