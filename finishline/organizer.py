@@ -31,8 +31,10 @@ def run(config: CompetitionConfig) -> int:
     does not stop the others.
     """
     # Before any submission runs, so that none can change how it is scored.
-    from scoring.leaderboard import print_leaderboard
     from scoring.score_submissions import score_directory
+    from scoring.scores import Options
+    from scoring.tables import print_leaderboard
+    from scoring.versions import Benchmark
 
     trials = plan(config)
     print(f"{len(trials)} trials in {config.root}", flush=True)
@@ -50,16 +52,15 @@ def run(config: CompetitionConfig) -> int:
         print("The competition was interrupted; the same command continues it.")
         return Status.INTERRUPTED.exit_code
     results = config.root / "leaderboard"
-    scores = score_directory(
-        config.root,
-        results,
+    benchmark = Benchmark(
         # The project's own targets, not those that the records claim to have had.
         targets={trial.workload.name: trial.workload.target for _, trial in trials},
+        base_workloads=tuple(config.workloads),
         num_studies=config.num_studies,
-        workloads=list(config.workloads),
     )
-    print_leaderboard(scores)
-    print(f"Leaderboard: {results / 'leaderboard.md'}\nRecords: {config.root}")
+    options = Options(benchmark=benchmark, ruleset=config.tuning_ruleset)
+    print_leaderboard(score_directory(config.root, results, options))
+    print(f"Leaderboard: {results / 'leaderboard.html'}\nRecords: {config.root}")
     return int(any(_status(trial) not in _REGULAR for _, trial in trials))
 
 

@@ -1,40 +1,48 @@
-"""Finding and reading the logs of trials.
+"""Finding the logs of trials, and what lies beside the evaluations.
 
 A trial lies in ``<root>/<submission>/study_<k>/<workload>_<framework>/trial_<n>/`` and is known by
-these names alone. Its clock readings and metrics are in ``eval_measurements.csv``; ``meta.json``,
-which logs of AlgoPerf do not have, tells how it ended.
+these names alone. Its clock readings and metrics are in ``eval_measurements.csv`` (see
+``scoring.evaluations``). ``meta.json``, which logs of AlgoPerf do not have, tells how it ended.
 """
 
-import csv
 import dataclasses
 import json
 import math
+import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from finishline.workload import Target
+from scoring.evaluations import Evaluations, LogError, one_line
+
+__all__ = ["Evaluations", "LogError"]
 
 EVALUATIONS_FILE = "eval_measurements.csv"
 META_FILE = "meta.json"
-TIME_COLUMN = "accumulated_submission_time"
+HPARAMS_FILE = "hparams.json"
+MAX_LOG_BYTES = 1 << 28  # an evaluation a minute for a year is less
 
 # No leading zeros: study_1 and study_01 would be two directories of one number.
 _STUDY = re.compile(r"study_(0|[1-9][0-9]*)")
 _TRIAL = re.compile(r"trial_(0|[1-9][0-9]*)")
-_WORKLOAD = re.compile(r"(.+)_(jax|pytorch)")
-
-
-class LogError(Exception):
-    """A log cannot be used; the message is the reason, to follow the file's name."""
+_PUBLISHED_TRIAL = re.compile(r"trial_([0-9]+)")  # as a prefix
+_WORKLOAD = re.compile(r"(.+)_(jax|pytorch)", re.DOTALL)
+_NUMBERS = re.compile(r"([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in the logs that a reader of the leaderboard should know."""
+    """Something in the logs that a reader of the leaderboard should know.
 
-    path: Path
+    Attributes:
+      path: where, relative to the directory of the logs.
+      reason: what, in words that follow the path.
+    """
+
+    path: str
     reason: str
 
 
@@ -46,23 +54,32 @@ class Meta:
       status: how the trial ended, a value of ``finishline.errors.Status`` if all is well.
       message: why it ended so.
       target: the target that the trial ran against; None if the file has none.
+      content: the whole of it.
     """
 
     status: str
     message: str
     target: Target | None
+    content: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
-    """Where a trial is: its directory and the names that the directory stands for."""
+    """Where a trial is: its directory and the names that the directory stands for.
+
+    Attributes:
+      study: name of the directory of the study, such as ``study_0``.
+      path: relative to the directory of the logs, with ``/``.
+      is_regular: whether all names follow the layout; if not, the default rules do not count it.
+    """
 
     submission: str
-    study: int
+    study: str
     workload: str
     framework: str
     number: int
-    path: Path
+    path: str
+    is_regular: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,81 +97,183 @@ class Logs:
     problems: tuple[Problem, ...]
 
 
-def find_logs(root: Path, *, skip: Path | None = None) -> Logs:
+def find_logs(root: Path, *, skip: Path | None = None, as_published: bool = False) -> Logs:
     """Finds the trials below ``root``; ``skip`` is a directory to leave out, such as the output's.
 
-    Files, hidden directories and directories under other names are passed over. Those that
-    somebody may take for logs (``trial_1_old``) are named in the problems.
+    Files and hidden directories are passed over. Directories that somebody may take for logs
+    (``trial_1_old``) are named in the problems. Those that AlgoPerf's scorer counts are among the
+    trials, too: studies under any name and trials whose names go on after the number.
     """
-    submissions: list[str] = []
-    trials: list[Trial] = []
-    problems: list[Problem] = []
-    for folder in _folders(root):
-        if skip is not None and folder.resolve() == skip.resolve():
-            continue
-        if not any(_STUDY.fullmatch(study.name) for study in _folders(folder)):
-            problems.append(Problem(folder, "is no submission: it has no directory study_<k>"))
-            continue
-        found = list(_trials_of(folder, problems))
-        if not found:
-            problems.append(Problem(folder, "has no trial, so all its times are infinite"))
-        submissions.append(folder.name)
-        trials.extend(found)
-    return Logs(tuple(submissions), tuple(trials), tuple(problems))
+    return _Finder(root, skip, as_published).find()
 
 
-def _trials_of(submission: Path, problems: list[Problem]) -> Iterator[Trial]:
-    for study_path, study in _named(submission, _STUDY, "study_<k>", problems):
-        pattern = "<workload>_jax or <workload>_pytorch"
-        for workload_path, workload in _named(study_path, _WORKLOAD, pattern, problems):
-            for path, trial in _named(workload_path, _TRIAL, "trial_<n>", problems):
-                yield Trial(
-                    submission.name, int(study[1]), workload[1], workload[2], int(trial[1]), path
+class _Finder:
+    def __init__(self, root: Path, skip: Path | None, as_published: bool):
+        self._root = str(root)
+        self._skip = None if skip is None else os.path.realpath(skip)
+        self._as_published = as_published
+        self._submissions: list[str] = []
+        self._trials: list[Trial] = []
+        self._problems: list[Problem] = []
+
+    def find(self) -> Logs:
+        for name in self._folders(""):
+            if self._skip != os.path.realpath(os.path.join(self._root, name)):
+                self._find_submission(name)
+        if self._as_published:
+            for name in _files(self._root):
+                self._tell(name, "is a file and no submission: it stops AlgoPerf's own scorer")
+        return Logs(tuple(self._submissions), tuple(self._trials), tuple(self._problems))
+
+    def _find_submission(self, name: str) -> None:
+        studies = self._folders(name)
+        if not self._as_published and not any(map(_STUDY.fullmatch, studies)):
+            self._tell(name, "is no submission: it has no directory study_<k>")
+            return
+        before = len(self._trials)
+        for study in studies:
+            is_regular = self._check(_STUDY.fullmatch, f"{name}/{study}", study, "study_<k>", True)
+            self._find_workloads(name, study, is_regular)
+        if len(self._trials) == before:
+            self._tell(name, "has no trial, so all its times are infinite")
+        self._submissions.append(name)
+
+    def _find_workloads(self, submission: str, study: str, is_regular: bool) -> None:
+        for folder in self._folders(f"{submission}/{study}"):
+            path = f"{submission}/{study}/{folder}"
+            pattern = "<workload>_jax or <workload>_pytorch"
+            if not self._check(_WORKLOAD.fullmatch, path, folder, pattern, False):
+                continue
+            workload, framework = folder.rsplit("_", 1)
+            for trial in self._folders(path):
+                match = _PUBLISHED_TRIAL.match(trial)
+                is_named = self._check(
+                    _TRIAL.fullmatch, f"{path}/{trial}", trial, "trial_<n>", match is not None
                 )
+                if match is not None:
+                    one = Trial(
+                        submission,
+                        study,
+                        workload,
+                        framework,
+                        int(match[1][:18]),
+                        f"{path}/{trial}",
+                        is_regular and is_named,
+                    )
+                    self._trials.append(one)
 
-
-def _named(
-    folder: Path, pattern: re.Pattern[str], description: str, problems: list[Problem]
-) -> list[tuple[Path, re.Match[str]]]:
-    """The directories in ``folder`` whose whole name matches; the others become problems."""
-    found = []
-    for path in _folders(folder):
-        if match := pattern.fullmatch(path.name):
-            found.append((path, match))
+    def _check(
+        self, matches: Callable[[str], Any], path: str, name: str, pattern: str, published: bool
+    ) -> bool:
+        """Whether the whole name matches; if not, it is a problem."""
+        if matches(name):
+            return True
+        if published and self._as_published:
+            self._tell(path, f"counts under the published rules only: its name is not {pattern}")
         else:
-            problems.append(Problem(path, f"is not counted: its name is not {description}"))
-    return found
+            self._tell(path, f"is not counted: its name is not {pattern}")
+        return False
+
+    def _folders(self, path: str) -> list[str]:
+        try:
+            with os.scandir(os.path.join(self._root, path)) as entries:
+                names = [one.name for one in entries if _is_folder(one)]
+        except OSError as error:
+            self._tell(path, f"cannot be read ({error.strerror})")
+            return []
+        return sorted(names, key=natural_order)
+
+    def _tell(self, path: str, reason: str) -> None:
+        self._problems.append(Problem(path, reason))
 
 
-def _folders(parent: Path) -> list[Path]:
-    paths = (path for path in parent.iterdir() if not path.name.startswith("."))
-    return sorted((path for path in paths if path.is_dir()), key=_by_name_and_number)
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError:  # such as a loop of symbolic links
+        return False
 
 
-def _by_name_and_number(path: Path) -> tuple[str, int, str]:
+def _files(root: str) -> Iterator[str]:
+    with os.scandir(root) as entries:
+        names = [one.name for one in entries if not one.name.startswith(".") and one.is_file()]
+    yield from sorted(names)
+
+
+def natural_order(name: str) -> tuple[tuple[Any, ...], str]:
     """Sorts ``trial_10`` after ``trial_9``."""
-    name, _, number = path.name.rpartition("_")
-    return (name, int(number), "") if number.isdecimal() else (path.name, -1, "")
+    parts = _NUMBERS.split(name)
+    return tuple(
+        (int(part[:18]), part) if index % 2 else part for index, part in enumerate(parts)
+    ), name
 
 
-def read_meta(trial: Path) -> Meta | None:
+def read_bytes(path: str) -> bytes | None:
+    """The content of a regular file; None if there is none.
+
+    Raises:
+      LogError: it cannot be read, is no file, or is larger than any log.
+    """
+    try:
+        # A pipe must not make the scoring wait for somebody who writes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise LogError(f"cannot be read ({one_line(error, path)})") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise LogError("is no regular file")
+        if status.st_size > MAX_LOG_BYTES:
+            raise LogError(f"has {status.st_size:,} bytes, which no log has")
+        parts = []
+        while part := os.read(descriptor, status.st_size + 1):
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    except OSError as error:
+        raise LogError(f"cannot be read ({one_line(error, path)})") from error
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """A file that holds a JSON object; None if there is none.
+
+    Raises:
+      LogError: the file is damaged.
+    """
+    content = read_bytes(path)
+    if content is None:
+        return None
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise LogError(f"is damaged ({one_line(error)})") from error
+    if not isinstance(value, dict):
+        raise LogError("is damaged (it holds no JSON object)")
+    return value
+
+
+def read_meta(trial: str) -> Meta | None:
     """Reads ``meta.json`` in the directory of a trial; None if there is none.
 
     Raises:
       LogError: the file is damaged.
     """
+    content = read_json(f"{trial}/{META_FILE}")
+    if content is None:
+        return None
+    target = content.get("target")
     try:
-        content = json.loads((trial / META_FILE).read_text(encoding="utf-8"))
-        target = content.get("target")
         return Meta(
             status=str(content.get("status") or "unfinished"),
             message=str(content.get("message") or ""),
             target=None if target is None else _read_target(target),
+            content=content,
         )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LogError(f"is damaged ({_one_line(error)})") from error
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise LogError(f"is damaged ({one_line(error)})") from error
 
 
 def _read_target(target: Any) -> Target:
@@ -167,54 +286,3 @@ def _read_target(target: Any) -> Target:
         validation=value,
         test=math.nan,
     )
-
-
-def read_evaluations(trial: Path, metric: str) -> list[tuple[float, float]]:
-    """Reads the evaluations of a trial.
-
-    Args:
-      trial: the directory of the trial.
-      metric: the name of the metric, without ``validation/``.
-
-    Returns:
-      (seconds of submission time, value of the validation metric) by evaluation, in the order of
-      the file; an empty cell of the metric is NaN. Empty if there is no file or no row.
-
-    Raises:
-      LogError: the file is damaged; the whole of it is then worth nothing.
-    """
-    try:
-        with (trial / EVALUATIONS_FILE).open(newline="", encoding="utf-8") as file:
-            return _parse_evaluations(csv.reader(file), f"validation/{metric}")
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LogError(f"cannot be read ({_one_line(error)})") from error
-
-
-def _parse_evaluations(rows: Iterator[list[str]], column: str) -> list[tuple[float, float]]:
-    header = next(rows, None)
-    if header is None:
-        raise LogError("is empty")
-    for name in (TIME_COLUMN, column):
-        if header.count(name) != 1:
-            raise LogError(f"has {header.count(name)} columns {name!r} instead of one")
-    time_index, metric_index = header.index(TIME_COLUMN), header.index(column)
-    evaluations: list[tuple[float, float]] = []
-    latest = 0.0
-    for number, row in enumerate(filter(None, rows), start=1):
-        if len(row) != len(header):
-            raise LogError(f"has {len(row)} cells in row {number} and {len(header)} in its header")
-        try:
-            time, value = float(row[time_index]), float(row[metric_index] or "nan")
-        except ValueError as error:
-            raise LogError(f"has no number in row {number} ({_one_line(error)})") from error
-        if not latest <= time < math.inf:
-            raise LogError(f"goes from {latest} s to {time} s in row {number}")
-        evaluations.append((time, value))
-        latest = time
-    return evaluations
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 MAX_RATIO = 4.0
+_NUM_POINTS = 100  # of AlgoPerf's profiles
 
 
 def performance_ratios(times: np.ndarray) -> np.ndarray:
@@ -20,7 +21,7 @@ def performance_ratios(times: np.ndarray) -> np.ndarray:
     Returns:
       Ratios >= 1 of the same shape; infinite where the time is, also if nobody has one.
     """
-    best = times.min(axis=0, keepdims=True)
+    best = times.min(axis=0, keepdims=True, initial=math.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(times == best, 1.0, times / best)
     return np.where(np.isfinite(times), ratios, math.inf)
@@ -47,6 +48,11 @@ def profile_steps(ratios: np.ndarray) -> np.ndarray:
     return np.unique(np.append(ratios[ratios <= MAX_RATIO], [1.0, MAX_RATIO]))
 
 
+def workload_credits(ratios: np.ndarray) -> np.ndarray:
+    """What each workload adds to the mean that is the score, max(0, 4 - r) / 3; same shape."""
+    return np.maximum(0.0, MAX_RATIO - ratios) / (MAX_RATIO - 1.0)
+
+
 def benchmark_scores(ratios: np.ndarray) -> np.ndarray:
     """The area under each profile on [1, 4], divided by its width 3; shape (submissions,).
 
@@ -54,5 +60,19 @@ def benchmark_scores(ratios: np.ndarray) -> np.ndarray:
     max(0, 4 - r) / 3 to the mean. The sum is rounded once, so that equal sets of ratios have equal
     scores whatever the order of the workloads.
     """
-    credits = np.maximum(0.0, MAX_RATIO - ratios) / (MAX_RATIO - 1.0)
-    return np.array([math.fsum(row) / len(row) for row in credits])
+    return np.array([math.fsum(row) / len(row) for row in workload_credits(ratios).tolist()])
+
+
+def trapezoid_scores(ratios: np.ndarray) -> np.ndarray:
+    """The area as AlgoPerf has it: by the trapezoid rule on 100 points; shape (submissions,).
+
+    One workload is off by at most half a step, 3 / 99 / 2.
+    """
+    taus = np.linspace(1.0, MAX_RATIO, _NUM_POINTS)
+    shares = performance_profile(ratios, taus)
+    return np.trapezoid(shares, taus, axis=1) / (MAX_RATIO - 1.0)
+
+
+def trapezoid_credits(ratios: np.ndarray) -> np.ndarray:
+    """What each workload adds to the mean that is the trapezoid score; same shape."""
+    return np.stack([trapezoid_scores(column[:, None]) for column in ratios.T], axis=1)

@@ -1,14 +1,9 @@
 import json
-import math
+import os
 
 import pytest
 
-from scoring.logs import LogError, find_logs, read_evaluations, read_meta
-
-
-def write_csv(path, text):
-    (path / "eval_measurements.csv").write_bytes(text.encode())
-    return path
+from scoring.logs import LogError, find_logs, read_bytes, read_meta
 
 
 def test_names_of_directories_are_the_identity(root, add_trial):
@@ -16,12 +11,13 @@ def test_names_of_directories_are_the_identity(root, add_trial):
     (trial,) = find_logs(root).trials
     assert (trial.submission, trial.study, trial.workload, trial.framework, trial.number) == (
         "nadamw_jax",
-        2,
+        "study_2",
         "imagenet_vit",
         "pytorch",
         10,
     )
-    assert trial.path == path
+    assert root / trial.path == path
+    assert trial.is_regular
 
 
 def test_trials_are_in_numerical_order(root, add_trial):
@@ -48,8 +44,8 @@ def test_other_directories_do_not_count_and_are_named(root, add_trial, name):
     add_trial(time=1.0)
     (root / name).mkdir(parents=True)
     logs = find_logs(root)
-    assert len(logs.trials) == 1
-    assert [problem.path for problem in logs.problems] == [root / name]
+    assert sum(trial.is_regular for trial in logs.trials) == 1
+    assert [problem.path for problem in logs.problems] == [name]
 
 
 def test_files_hidden_directories_and_the_output_are_passed_over(root, add_trial):
@@ -59,7 +55,7 @@ def test_files_hidden_directories_and_the_output_are_passed_over(root, add_trial
     (root / ".git").mkdir()
     (root / "out").mkdir()
     logs = find_logs(root, skip=root / "out")
-    assert [one.path for one in logs.trials] == [trial]
+    assert [root / one.path for one in logs.trials] == [trial]
     assert logs.problems == ()
 
 
@@ -71,74 +67,27 @@ def test_a_submission_without_trials_is_still_one(root, add_trial):
     assert "no trial" in logs.problems[0].reason
 
 
-def test_columns_are_found_by_name(tmp_path):
-    text = "x,validation/wer,accumulated_submission_time\n1,0.5,10\n\n2,,20\n3,nan,30\n4,-inf,40\n"
-    evaluations = read_evaluations(write_csv(tmp_path, text), "wer")
-    assert [time for time, _ in evaluations] == [10, 20, 30, 40]
-    assert evaluations[0][1] == 0.5
-    assert math.isnan(evaluations[1][1])
-    assert math.isnan(evaluations[2][1])
-    assert evaluations[3][1] == -math.inf
-
-
-GOOD = "accumulated_submission_time,validation/wer\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "is empty"),
-        ("accumulated_submission_time,validation/loss\n1,2\n", "0 columns 'validation/wer'"),
-        ("score,validation/wer\n1,2\n", "0 columns 'accumulated_submission_time'"),
-        ("validation/wer," + GOOD + "1,2,3\n", "2 columns 'validation/wer'"),
-        (GOOD + "1,2\n3", "1 cells in row 2"),
-        (GOOD + "1,2,3\n", "3 cells in row 1"),
-        (GOOD + "1,good\n", "no number in row 1"),
-        (GOOD + ",0.1\n", "no number in row 1"),
-        (GOOD + "nan,0.1\n", "in row 1"),
-        (GOOD + "inf,0.1\n", "in row 1"),
-        (GOOD + "-1,0.1\n", "in row 1"),
-        (GOOD + "2,0.1\n1,0.1\n", "from 2.0 s to 1.0 s in row 2"),
-        (GOOD + "\0\0,\0\n", "row 1"),
-    ],
-)
-def test_a_damaged_csv_is_an_error_with_a_reason(tmp_path, text, reason):
-    with pytest.raises(LogError, match=reason.replace("(", r"\(")):
-        read_evaluations(write_csv(tmp_path, text), "wer")
-
-
-def test_bytes_that_are_no_text_are_an_error(tmp_path):
-    (tmp_path / "eval_measurements.csv").write_bytes(b"\xff\xfe\x80" * 100)
-    with pytest.raises(LogError, match="cannot be read"):
-        read_evaluations(tmp_path, "wer")
-
-
-@pytest.mark.parametrize("text", [None, GOOD])
-def test_no_file_and_no_row_are_no_evaluation(tmp_path, text):
-    if text is not None:
-        write_csv(tmp_path, text)
-    assert read_evaluations(tmp_path, "wer") == []
-
-
 def test_meta(tmp_path):
-    assert read_meta(tmp_path) is None
+    assert read_meta(str(tmp_path)) is None
     target = {"metric": "wer", "minimize": True, "validation": 0.1}
     content = {"status": "budget_spent", "message": "too slow", "target": target, "other": 1}
     (tmp_path / "meta.json").write_text(json.dumps(content))
-    meta = read_meta(tmp_path)
+    meta = read_meta(str(tmp_path))
     assert (meta.status, meta.message) == ("budget_spent", "too slow")
     assert (meta.target.metric, meta.target.minimize, meta.target.validation) == ("wer", True, 0.1)
 
 
 def test_meta_of_a_trial_that_has_not_ended(tmp_path):
     (tmp_path / "meta.json").write_text('{"status": null}')
-    assert read_meta(tmp_path).status == "unfinished"
+    assert read_meta(str(tmp_path)).status == "unfinished"
 
 
 @pytest.mark.parametrize(
     "text",
     [
+        "",
         "{",
+        "[" * 100_000,
         "[]",
         '{"target": 3}',
         '{"target": {"metric": "wer"}}',
@@ -149,4 +98,40 @@ def test_meta_of_a_trial_that_has_not_ended(tmp_path):
 def test_damaged_meta_is_an_error(tmp_path, text):
     (tmp_path / "meta.json").write_text(text)
     with pytest.raises(LogError, match="is damaged"):
-        read_meta(tmp_path)
+        read_meta(str(tmp_path))
+
+
+def test_a_file_that_is_no_log_is_an_error_and_waits_for_nobody(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("loop", tmp_path / "loop")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "loop", "folder", "a\0b", "x" * 300):
+        with pytest.raises(LogError, match=r"cannot be read|is no regular file"):
+            read_bytes(str(tmp_path / name))
+    assert read_bytes(str(tmp_path / "none")) is None
+    assert read_bytes(str(tmp_path / "none" / "none")) is None
+
+
+def test_a_loop_of_symbolic_links_has_an_end(root, add_trial):
+    add_trial(time=1.0)
+    os.symlink(root, root / "a" / "study_1")
+    os.symlink(root / "b", root / "b")
+    assert len(find_logs(root).trials) == 1
+
+
+def test_published_layouts(root, add_trial):
+    for path in ("a/any/digits_jax/trial_1", "a/study_0/digits_jax/trial_3_old", "b"):
+        (root / path).mkdir(parents=True)
+    (root / "README.md").write_text("x")
+    add_trial(time=1.0)
+    logs = find_logs(root, as_published=True)
+    assert logs.submissions == ("a", "b")
+    assert [(one.study, one.number, one.is_regular) for one in logs.trials] == [
+        ("any", 1, False),
+        ("study_0", 1, True),
+        ("study_0", 3, False),
+    ]
+    reasons = {one.path: one.reason for one in logs.problems}
+    assert "published rules only" in reasons["a/any"]
+    assert "has no trial" in reasons["b"]
+    assert "stops AlgoPerf's own scorer" in reasons["README.md"]

@@ -1,12 +1,13 @@
-import itertools
 import math
 
 import numpy as np
 import pytest
 
 from finishline.workload import Target
-from scoring.logs import Meta, find_logs
-from scoring.times import StudyResult, TrialResult, judge_trial, median_times, time_to_target
+from scoring.cache import Cache
+from scoring.evaluations import Evaluations, LogError
+from scoring.logs import Meta, find_logs, read_bytes
+from scoring.times import judge_trial, time_to_target
 
 MAXIMIZE = Target(metric="accuracy", minimize=False, validation=0.9, test=0.8)
 MINIMIZE = Target(metric="loss", minimize=True, validation=0.5, test=0.6)
@@ -30,13 +31,21 @@ INF, NAN = math.inf, math.nan
     ],
 )
 def test_time_is_that_of_the_first_hit(target, values, expected):
-    rows = [(10.0 * (index + 1), value) for index, value in enumerate(values)]
-    assert time_to_target(rows, target) == expected
+    times = 10.0 * (1 + np.arange(len(values)))
+    assert time_to_target(times, np.array(values), target) == expected
 
 
 def judge(root, meta):
     (trial,) = find_logs(root).trials
-    return judge_trial(trial, meta, MAXIMIZE)
+    data = read_bytes(f"{root}/{trial.path}/eval_measurements.csv")
+    log, sha256 = None, None
+    if data is not None:
+        try:
+            table, sha256 = Cache(None).table(data, "accuracy")
+            log = Evaluations.from_table(table)
+        except LogError as error:
+            log = error
+    return judge_trial(trial, meta, log, MAXIMIZE, sha256=sha256)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +66,7 @@ def judge(root, meta):
 )
 def test_status_from_the_record(root, add_trial, status, rows, time, failed, problems):
     add_trial(rows=rows)
-    result, found = judge(root, Meta(status, "why", None))
+    result, found = judge(root, Meta(status, "why", None, {}))
     assert (result.time, result.status, result.message) == (time, status, "why")
     assert result.is_failed == failed
     assert len(found) == problems
@@ -82,48 +91,28 @@ def test_status_without_a_record(root, add_trial, rows, status, failed):
     ("meta", "status"),
     [
         (None, "unreadable_log"),
-        (Meta("target_reached", "", None), "unreadable_log"),
-        (Meta("submission_error", "boom", None), "submission_error"),
+        (Meta("target_reached", "", None, {}), "unreadable_log"),
+        (Meta("submission_error", "boom", None, {}), "submission_error"),
     ],
 )
 def test_a_damaged_log_is_no_hit_and_a_problem(root, add_trial, meta, status):
     path = add_trial(rows=[(5.0, 0.95), ("x", 0.95)])
     result, (problem,) = judge(root, meta)
     assert (result.time, result.status, result.is_failed) == (INF, status, True)
-    assert problem.path == path / "eval_measurements.csv"
+    assert root / problem.path == path / "eval_measurements.csv"
 
 
-def test_the_fastest_trial_counts_in_any_order(root, add_trial):
-    for number, time in enumerate([30.0, None, 20.0, 20.0], start=1):
-        add_trial(trial=number, time=time)
-    trials = find_logs(root).trials
-    results = [
-        TrialResult(trial, time, "", "")
-        for trial, time in zip(trials, [30.0, INF, 20.0, 20.0], strict=True)
-    ]
-    for order in itertools.permutations(results):
-        study = StudyResult()
-        for result in order:
-            study = study.with_trial(result)
-        assert study == StudyResult(time=20.0, trial=3, num_reached=3, num_run=4)
+def test_what_a_log_tells_beside_the_time(root, add_trial):
+    add_trial(rows=[(5.0, 0.5), (6.0, math.nan), (7.0, 0.95), (9.0, 0.93)])
+    result, _ = judge(root, Meta("target_reached", "", None, {"ledger": {"setup": 3}}))
+    assert (result.time, result.published_time, result.published_index) == (7.0, 7.0, 2)
+    assert (result.best, result.steps, result.seconds) == (0.95, 7, 9.0)
+    assert (result.evaluation, result.setup) == (0.5, 3.0)
+    assert math.isnan(result.record_keeping)
+    assert len(result.sha256) == 64
 
 
-@pytest.mark.parametrize(
-    ("times", "num_studies", "expected"),
-    [
-        ([10.0, 30.0, 20.0], 3, 20.0),
-        ([10.0, INF, 20.0], 3, 20.0),
-        ([INF, INF, 20.0], 3, INF),
-        ([10.0, 20.0], 2, 15.0),
-        ([10.0, INF], 2, INF),
-        ([10.0, 20.0], 3, 20.0),  # one is missing
-        ([10.0], 3, INF),
-        ([], 3, INF),
-        ([10.0], 1, 10.0),
-    ],
-)
-def test_median_over_studies(times, num_studies, expected):
-    studies = {("a", "w", study): StudyResult(time=time) for study, time in enumerate(times)}
-    studies["b", "w", 0] = StudyResult(time=1.0)
-    medians = median_times(studies, ["a"], ["w"], num_studies)
-    np.testing.assert_array_equal(medians, [[expected]])
+def test_the_published_rules_compare_infinite_values_and_know_no_status(root, add_trial):
+    add_trial(rows=[(5.0, INF), (6.0, 0.95)])
+    result, _ = judge(root, Meta("rule_violation", "", None, {}))
+    assert (result.time, result.published_time, result.published_index) == (INF, 5.0, 0)
