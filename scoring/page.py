@@ -105,9 +105,11 @@ def _views(document: Mapping[str, Any]) -> dict[str, Any]:
         "cells": cells,
         "place": place,
         "frameworks": _frameworks(document),
-        "submission_columns": list(enumerate(names)),
+        "submission_columns": [
+            (index, one["name"], one["rank"]) for index, one in enumerate(document["submissions"])
+        ],
         "base_columns": [
-            (index, one["name"])
+            (index, one["name"], None)
             for index, one in enumerate(document["workloads"])
             if one["role"] == "base"
         ],
@@ -119,7 +121,9 @@ def _views(document: Mapping[str, Any]) -> dict[str, Any]:
             {status for one in document["submissions"] for status in one["statuses"]}
         ),
         "filtered": [one for one in document["results"] if one["filtered"]],
-        "listing_sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        "listing_sha256": hashlib.sha256(
+            listing.encode("utf-8", "surrogateescape")  # a path may be bytes that are no text
+        ).hexdigest(),
         "num_hashed": listing.count("\n"),
     }
 

@@ -49,7 +49,7 @@ class Plots {
 
   print(isPrinting) {
     this.isPrinting = isPrinting;
-    if (isPrinting) this.closed = [...document.querySelectorAll("main details:not([open])")];
+    if (isPrinting) this.closed = [...document.querySelectorAll("main details:not([open], #trial-table *)")];
     for (const part of this.closed) part.open = isPrinting;
     this.draw();
   }
@@ -178,7 +178,11 @@ class Plots {
     const isRatio = byId("times-axis").value === "ratio";
     const shown = [...data.workloads.keys()].filter((w) => filters.chosen.w.has(w));
     const submissions = this.visible();
-    const best = data.workloads.map((_, w) => Math.min(...data.results.filter((one) => one.w === w && one.time > 0).map((one) => one.time)));
+    const best = data.workloads.map((_, w) => {
+      const timed = data.results.filter((one) => one.w === w && one.time > 0);
+      const earning = timed.filter((one) => !one.filtered);  // as in the table's ratios
+      return Math.min(...(earning.length ? earning : timed).map((one) => one.time));
+    });
     const value = (one) => (one.time > 0 ? (isRatio ? one.time / best[one.w] : one.time) : null);
     const isShown = (one) => filters.shows(one) && submissions.includes(one.s);
     const values = [...data.results.filter(isShown), ...data.studies.filter((one) => submissions.includes(one.s) && filters.chosen.w.has(one.w))].map(value).filter(Boolean);

@@ -1,15 +1,15 @@
 // The table of every trial: too long to be in the page's HTML.
 
 const PAGE = 50;
-// What a reader looks for first.
-const ORDER = ["rule violation", "submission error", "infrastructure error", "interrupted"];
+// All else is what a reader looks for first.
+const ORDINARY = ["target reached", "target missed", "budget spent", "training complete", "not recorded"];
 
 class Trials {
   constructor(data, filters) {
     this.data = data;
     this.filters = filters;
     this.length = PAGE;
-    const order = (one) => (ORDER.includes(one.status) ? ORDER.indexOf(one.status) : ORDER.length);
+    const order = (one) => (ORDINARY.includes(one.status) ? 1 : 0);
     this.sorted = [...data.trials].sort((a, b) => order(a) - order(b) || a.s - b.s || a.w - b.w
       || (a.study < b.study ? -1 : a.study > b.study ? 1 : a.trial - b.trial));
     this.select = byId("trial-status");
@@ -30,12 +30,23 @@ class Trials {
     byId("trial-more").hidden = shown.length <= this.length;
   }
 
+  // The first hyperparameters; the others, of which there may be many, when asked for.
+  settings(one) {
+    const all = Object.entries(one.hyperparameters ?? {}).map(([key, value]) => `${key}=${short(value)}`);
+    const cell = element("td", all.slice(0, 3).join(", "));
+    if (all.length > 3) {
+      const rest = element("details");
+      rest.append(element("summary", `and ${all.length - 3} more`), all.slice(3).join(", "));
+      cell.append(rest);
+    }
+    return cell;
+  }
+
   row(one) {
     const row = element("tr");
     const figure = { class: "figure" };
     const ended = element("td", one.status);
     if (one.message) ended.append(element("br"), element("small", one.message));
-    const settings = Object.entries(one.hyperparameters ?? {}).map(([key, value]) => `${key}=${short(value)}`);
     const hash = element("td");
     if (one.log_sha256) hash.append(element("code", one.log_sha256.slice(0, 12), { title: `${one.log_sha256}  ${one.path}` }));
     const where = element("td", this.data.workloads[one.w].name);
@@ -45,7 +56,7 @@ class Trials {
     place.append(element("br"), `trial ${one.trial}`);
     row.append(name, where, place, ended, element("td", number(one.time), figure), element("td", number(one.best), figure),
       element("td", one.steps === null ? "–" : one.steps.toLocaleString("en"), figure), element("td", number(one.seconds), figure),
-      element("td", settings.join(", ")), hash);
+      this.settings(one), hash);
     return row;
   }
 }

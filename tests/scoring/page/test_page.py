@@ -199,3 +199,11 @@ def test_without_plotly_the_error_says_what_to_do(board, monkeypatch):
     with pytest.raises(UserError, match="--nohtml"):
         page.render(board.document(), board.curves)
     assert importlib.util.find_spec("plotly")
+
+
+def test_names_may_be_bytes_that_are_no_text(make_board):
+    board = make_board(["alpha\udcff", "beta"], ["quartz"])
+    html = page.render(board.document(), board.curves)
+    assert "alpha\udcff" in html
+    names = [one["name"] for one in json.loads(unpack(html, "data"))["submissions"]]
+    assert sorted(names) == ["alpha\udcff", "beta"]
