@@ -92,14 +92,17 @@ def _views(document: Mapping[str, Any]) -> dict[str, Any]:
         if one["log_sha256"] is not None
     )
 
-    def place(path: str) -> Markup:
-        """The attributes by which the filters know a line about ``path``."""
-        trial = trials.get(path)
-        submission = trial["submission"] if trial else path.split("/")[0]
-        found = {"s": names.index(submission) if submission in names else None}
-        if trial:
-            found["w"] = workloads.index(trial["workload"])
-        return Markup("".join(f' data-{k}="{v}"' for k, v in found.items() if v is not None))
+    def place(one: Mapping[str, Any]) -> Markup:
+        """The attributes by which the filters know a line about a result or a path."""
+        place = one if "submission" in one else trials.get(one["path"], {})
+        submission = place.get("submission") or one["path"].split("/")[0]
+        found = {"s": (names, submission), "w": (workloads, place.get("workload"))}
+        found["f"] = (_frameworks(document), place.get("framework"))
+        return Markup(
+            "".join(
+                f' data-{k}="{every.index(v)}"' for k, (every, v) in found.items() if v in every
+            )
+        )
 
     return {
         "cells": cells,

@@ -97,12 +97,13 @@ class Filters {
     this.reset.hidden = !isFiltered;
     this.count.textContent = isFiltered ? "Filters choose what is shown; scores and ranks stay." : "";
     for (const part of document.querySelectorAll("main [data-s], main [data-w]")) {
-      const { s, w } = part.dataset;
+      const { s, w, f } = part.dataset;
+      const isElsewhere = f !== undefined && !this.isAll("f") && !this.chosen.f.has(Number(f));
       part.hidden = (s !== undefined && !this.showsSubmission(Number(s)))
-        || (w !== undefined && !this.chosen.w.has(Number(w)));
-    }
-    for (const cell of document.querySelectorAll("main [data-f]")) {
-      cell.classList.toggle("elsewhere", !this.isAll("f") && !this.chosen.f.has(Number(cell.dataset.f)));
+        || (w !== undefined && !this.chosen.w.has(Number(w)))
+        || (isElsewhere && part.tagName !== "TD");
+      // A cell keeps its place in the table.
+      part.classList.toggle("elsewhere", isElsewhere);
     }
     this.showScores();
     this.changed();

@@ -153,8 +153,10 @@ def test_filter_by_workload(tab_of_small, small):
 
 def test_filter_by_framework(tab_of_small):
     tab = tab_of_small
+    assert len(tab.visible("#trials code")) == 2 + len(tab.visible("#trial-table tbody tr"))
     tab.click("[data-group=f] input")
     assert tab.visible("#ranking tbody th") == ["beta"]
+    assert tab.visible("#trials td:first-child code") == ["notes.txt"]
     assert {text.split()[-1] for text in tab.visible("#trial-table td:nth-child(2)")} == {"pytorch"}
     tab.click("[data-group=f] button:nth-of-type(2)")
     assert tab.visible("#ranking tbody th") == []
