@@ -1,4 +1,7 @@
-"""Properties that hold for every table of times, tried on tables that hypothesis makes up."""
+"""Properties that hold for every table of times, tried on tables that hypothesis makes up.
+
+Those of the score hold by both sets of rules, with and without a held-out workload.
+"""
 
 import math
 
@@ -16,6 +19,7 @@ from scoring.profiles import (
     performance_ratios,
     profile_steps,
 )
+from scoring.rules import AS_PUBLISHED, DEFAULT, Rules, Scorer
 from scoring.statistics import (
     bootstrap,
     competition_ranks,
@@ -23,7 +27,7 @@ from scoring.statistics import (
     leave_one_workload_out,
     speedups,
 )
-from scoring.times import time_to_target
+from scoring.times import hits, time_to_target
 
 INF = math.inf
 
@@ -48,22 +52,50 @@ def score(times):
     return benchmark_scores(performance_ratios(times))
 
 
+def scoring(rules: Rules, has_held_out: bool):
+    """The score as a function of times; the last workload is the first one's held-out variant."""
+
+    def score_all(times):
+        names = [f"workload_{index}" for index in range(times.shape[1])]
+        held_out = {names.pop(): names[0]} if has_held_out and len(names) > 1 else {}
+        return Scorer.of(names, held_out, rules).scores(times)
+
+    return score_all
+
+
+by_all_rules = pytest.mark.parametrize(
+    "score",
+    [scoring(rules, has) for rules in (DEFAULT, AS_PUBLISHED) for has in (False, True)],
+    ids=["default", "default, held out", "published", "published, held out"],
+)
+
+
 def add(times, row):
     return np.concatenate([times, row[None]])
 
 
+@by_all_rules
 @steady
 @given(tables())
-def test_scores_are_shares(times):
+def test_scores_are_shares(score, times):
     scores = score(times)
     assert ((scores >= 0) & (scores <= 1)).all()
-    reached = np.isfinite(times).mean(axis=1)
-    assert (scores <= reached).all()
+    assert (scores[np.isinf(times).all(axis=1)] == 0).all()
 
 
+@by_all_rules
 @steady
 @given(tables(), st.data())
-def test_never_slower_never_scores_lower(times, data):
+def test_nan_is_no_time(score, times, data):
+    is_hidden = data.draw(arrays.arrays(bool, times.shape))
+    missing, missed = (np.where(is_hidden, value, times) for value in (math.nan, INF))
+    np.testing.assert_array_equal(score(missing), score(missed))
+
+
+@by_all_rules
+@steady
+@given(tables(), st.data())
+def test_never_slower_never_scores_lower(score, times, data):
     slow = times[data.draw(st.integers(0, len(times) - 1))]
     fast = np.minimum(slow, data.draw(arrays.arrays(float, slow.shape, elements=seconds)))
     scores = score(add(add(times, slow), fast))
@@ -71,9 +103,10 @@ def test_never_slower_never_scores_lower(times, data):
     assert score(add(times, fast))[-1] >= score(add(times, slow))[-1]
 
 
+@by_all_rules
 @steady
 @given(tables(), st.integers(0, 3), st.integers(-20, 20))
-def test_another_unit_of_time_changes_nothing(times, workload, exponent):
+def test_another_unit_of_time_changes_nothing(score, times, workload, exponent):
     """A power of two is an exact factor, so that not even the last digit may differ."""
     scaled = times.copy()
     scaled[:, workload % times.shape[1]] *= 2.0**exponent
@@ -88,9 +121,10 @@ def test_a_faster_machine_changes_nothing(times, workload, factor):
     np.testing.assert_allclose(score(scaled), score(times), rtol=0, atol=1e-12)
 
 
+@by_all_rules
 @steady
 @given(tables(), st.integers(0, 4))
-def test_a_copy_changes_no_other_score_and_order(times, index):
+def test_a_copy_changes_no_other_score_and_order(score, times, index):
     copied = add(times, times[index % len(times)])
     scores = score(copied)
     np.testing.assert_array_equal(scores[:-1], score(times))
@@ -133,13 +167,13 @@ def test_the_steps_describe_the_profile_exactly(times):
     st.floats(allow_nan=False, allow_infinity=False, width=16),
 )
 def test_nan_never_reaches_a_target(values, minimize, target):
-    evaluations = [(float(index), value) for index, value in enumerate(values)]
     goal = Target(metric="loss", minimize=minimize, validation=target, test=target)
-    time = time_to_target(evaluations, goal)
-    numbers = [(at, value) for at, value in evaluations if not math.isnan(value)]
-    assert time == time_to_target(numbers, goal)
-    met = [at for at, value in numbers if (value <= target if minimize else value >= target)]
-    assert time == min(met, default=INF)
+    time, value = np.arange(float(len(values))), np.array(values, dtype=float)
+    is_number = ~np.isnan(value)
+    found = time_to_target(time, value, goal)
+    assert found == time_to_target(time[is_number], value[is_number], goal)
+    met = (at for at, one in enumerate(values) if (one <= target if minimize else one >= target))
+    assert found == next(met, INF)
 
 
 @steady
@@ -224,3 +258,4 @@ def test_competition_ranks(scores):
 def test_nan_meets_no_target_of_any_direction(minimize):
     goal = Target(metric="loss", minimize=minimize, validation=0.0, test=0.0)
     assert not goal.is_met(math.nan)
+    assert not hits(np.array([math.nan]), goal).any()
