@@ -160,7 +160,7 @@ class Scorer:
         is_slow = np.isfinite(before) & (before > MAX_RATIO * best)
         reasons: dict[tuple[int, int], str] = {}
         for row, column in np.argwhere(is_slow).tolist():
-            reasons[row, column] = too_slow  # noqa: C420 - the keys are no lists
+            reasons[row, column] = too_slow
         for row, column in np.argwhere(np.isfinite(times) & np.isinf(before)).tolist():
             reasons[row, column] = "the base workload's target was missed"
         for held_out, base in self.held_out:

@@ -12,7 +12,7 @@ import numpy as np
 
 from finishline.workload import Target
 from scoring.evaluations import Evaluations, LogError
-from scoring.logs import Meta, Trial, natural_order, read_json
+from scoring.logs import Meta, Trial, natural_order, read_bytes, read_json
 from scoring.targets import describe, race
 from scoring.times import TrialResult
 from scoring.versions import Benchmark, Hardware
@@ -126,16 +126,15 @@ class TrialCheck:
 
     def _check_resumes(self, trial: Trial, log: Evaluations) -> Iterator[tuple[str, str]]:
         resumes = np.nan_to_num(log.resumes).max()
-        noted = _noted_resumes(Path(self._root) / trial.path / _EVENTS_FILE)
+        noted = _noted_resumes(f"{self._root}/{trial.path}/{_EVENTS_FILE}")
         if resumes > noted:
             yield "resumes", f"was resumed {resumes:.0f} times, of which its events explain {noted}"
 
 
-def _noted_resumes(events: Path) -> int:
+def _noted_resumes(events: str) -> int:
     try:
-        with events.open("rb") as file:
-            return sum(b'"event": "resumed"' in line for line in file)
-    except OSError:
+        return (read_bytes(events) or b"").count(b'"event": "resumed"')
+    except LogError:
         return 0
 
 

@@ -92,9 +92,14 @@ def print_leaderboard(document: Document) -> None:
         if rows:
             _print(f"\n{title} ({len(rows)}):")
             for row in rows[:_MAX_LINES]:
-                _print(f"  {separator.join(filter(None, row))}")
+                _print(f"  {_visible(separator.join(filter(None, row)))}")
             if len(rows) > _MAX_LINES:
                 _print(f"  and {len(rows) - _MAX_LINES} more, see leaderboard.md")
+
+
+def _visible(text: str) -> str:
+    """Names are from directories, and may hold what a terminal would take for a command."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _print(text: str) -> None:
@@ -241,7 +246,7 @@ def _print_rich(document: Document) -> None:
     from rich.table import Table
 
     console = Console()
-    rows = _display_rows(document)
+    rows = [list(map(_visible, row)) for row in _display_rows(document)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 3 * len(widths) + 1 > console.width:
         rows = [list(column) for column in zip(*rows, strict=True)]
@@ -258,7 +263,7 @@ def _print_rich(document: Document) -> None:
 
 
 def _plain_table(document: Document) -> str:
-    rows = _display_rows(document)
+    rows = [list(map(_visible, row)) for row in _display_rows(document)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)

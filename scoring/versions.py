@@ -117,8 +117,9 @@ def load_benchmark(version_or_file: str) -> Benchmark:
 
 def _parse(content: Any) -> Benchmark:
     workloads = content["workloads"]
-    listed = tuple(content.get("held_out_workloads", ()))
-    base = tuple(content.get("base_workloads", (name for name in workloads if name not in listed)))
+    listed = _names(content.get("held_out_workloads", []))
+    unlisted = [name for name in workloads if name not in listed]
+    base = _names(content.get("base_workloads", unlisted))
     version = content.get("benchmark_version")
     return Benchmark(
         version=None if version is None else str(version),
@@ -137,6 +138,12 @@ def _parse(content: Any) -> Benchmark:
             if entry.get("step_hint") is not None
         },
     )
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{value!r} is no list of names")
+    return tuple(dict.fromkeys(value))
 
 
 def _optional_int(value: Any) -> int | None:
