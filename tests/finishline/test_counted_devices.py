@@ -4,6 +4,7 @@ import pytest
 
 from finishline import devices
 from finishline.devices import count_devices
+from finishline.frameworks.environment import prepare_environment
 
 VISIBLE = {
     None: 4,
@@ -72,3 +73,9 @@ def test_jax_without_its_plugin_gets_one_device(
 def test_a_machine_without_gpus_has_one_device(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "_GPUS", tmp_path / "none")
     assert count_devices("jax", {"CUDA_VISIBLE_DEVICES": "0,1"}) == 1
+
+
+def test_ranks_that_were_frozen_long_are_not_aborted():
+    environment = {"TORCH_NCCL_ENABLE_MONITORING": "1"}
+    prepare_environment("pytorch", 2, environment)
+    assert environment["TORCH_NCCL_ENABLE_MONITORING"] == "0"
