@@ -94,9 +94,18 @@ def _parse_plain(data: bytes, names: Sequence[str]) -> np.ndarray | None:
     if len(cells) != num_rows * width + 1 or cells[width - 1 :: width].count(b"\n") != num_rows:
         return None
     end = num_rows * width
-    starts = [columns.index(name.encode()) for name in names]
+    table = np.empty((len(names), num_rows))
+    time_cells = cells[columns.index(TIME_COLUMN.encode()) : end : width]
     try:
-        table = np.array([list(map(float, cells[start:end:width])) for start in starts])
+        for row, name in zip(table, names, strict=True):
+            own = cells[columns.index(name.encode()) : end : width]
+            # In most logs the score is the time and nothing was resumed.
+            if own == time_cells and name != TIME_COLUMN:
+                row[:] = table[0]
+            elif own.count(b"0") == num_rows:
+                row[:] = 0.0
+            else:
+                row[:] = np.fromiter(map(float, own), float, num_rows)
     except ValueError:
         return None
     time = table[0]

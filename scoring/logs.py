@@ -227,10 +227,10 @@ def read_bytes(path: str) -> bytes | None:
             raise LogError("is no regular file")
         if status.st_size > MAX_LOG_BYTES:
             raise LogError(f"has {status.st_size:,} bytes, which no log has")
-        parts = []
-        while part := os.read(descriptor, status.st_size + 1):
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        content = os.read(descriptor, status.st_size + 1)
+        while len(content) < status.st_size and (part := os.read(descriptor, status.st_size)):
+            content += part
+        return content
     except OSError as error:
         raise LogError(f"cannot be read ({one_line(error, path)})") from error
     finally:
