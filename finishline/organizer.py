@@ -1,6 +1,7 @@
 """Running a competition: one process a trial, then the leaderboard."""
 
 import functools
+import importlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from finishline.competition import CompetitionConfig, plan
-from finishline.errors import InfrastructureError, Status
+from finishline.errors import InfrastructureError, Status, UserError
 from finishline.records import META_FILE, read_json, write_json
 from finishline.seals import Seals, common_files, record_files
 from finishline.study import StudyConfig, finished_status
@@ -19,6 +20,7 @@ from finishline.tether import die_with_parent
 from finishline.trial import TrialConfig
 
 _RUNNER = Path(__file__).resolve().parent.parent / "submission_runner.py"
+_BOOTSTRAP_SAMPLES = 1000
 _REGULAR = (Status.TARGET_REACHED, Status.BUDGET_SPENT, Status.TRAINING_COMPLETE)
 
 _Planned = Sequence[tuple[StudyConfig, TrialConfig]]
@@ -31,6 +33,7 @@ def run(config: CompetitionConfig) -> int:
     does not stop the others.
     """
     # Before any submission runs, so that none can change how it is scored.
+    _import_page()
     from scoring.score_submissions import score_directory
     from scoring.scores import Options
     from scoring.tables import print_leaderboard
@@ -58,10 +61,24 @@ def run(config: CompetitionConfig) -> int:
         base_workloads=tuple(config.workloads),
         num_studies=config.num_studies,
     )
-    options = Options(benchmark=benchmark, ruleset=config.tuning_ruleset)
+    options = Options(
+        benchmark=benchmark,
+        ruleset=config.tuning_ruleset,
+        bootstrap=_BOOTSTRAP_SAMPLES if config.num_studies > 1 else 0,
+    )
     print_leaderboard(score_directory(config.root, results, options))
     print(f"Leaderboard: {results / 'leaderboard.html'}\nRecords: {config.root}")
     return int(any(_status(trial) not in _REGULAR for _, trial in trials))
+
+
+def _import_page() -> None:
+    try:
+        importlib.import_module("scoring.page")
+    except ImportError as error:
+        raise UserError(
+            f"The leaderboard's page needs the package {error.name!r}, which is not installed; run "
+            "`pip install -c constraints.txt -e '.[report]'`."
+        ) from error
 
 
 def _run_trials(trials: _Planned, seals: Seals, root: Path) -> bool:

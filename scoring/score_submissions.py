@@ -1,7 +1,6 @@
 """Scores a directory of logs: ``python -m scoring.score_submissions --help``."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from finishline.errors import BAD_INPUT_EXIT_CODE, UserError
+from finishline.records import write_atomically
 from scoring import document, tables
 from scoring.rules import AS_PUBLISHED, DEFAULT
 from scoring.scores import Options
@@ -77,7 +77,8 @@ def _page(result: dict[str, Any], curves: document.Curves) -> str:
 def _write(folder: Path, files: dict[str, str]) -> None:
     try:
         for name, text in files.items():
-            _write_atomically(folder / name, text)
+            # Names of directories may be bytes that are no text.
+            write_atomically(folder / name, text.encode(errors="backslashreplace"))
     except OSError as error:
         raise _unwritable(folder, error) from error
 
@@ -94,16 +95,6 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
         f"The leaderboard cannot be written to {folder} ({error.strerror});"
         " choose another --output_dir."
     )
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # Names of directories may be bytes that are no text.
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _define_flags() -> flags.FlagValues:

@@ -99,8 +99,8 @@ def judge_trial(
 ) -> tuple[TrialResult, list[Problem]]:
     """Finds the time of a trial and how it ended.
 
-    A trial that broke the rules, or whose log is damaged, has not reached the target. Without
-    ``meta.json`` the status is told from the evaluations.
+    A trial that broke the rules, that has not ended, or whose log is damaged, has not reached the
+    target. Without ``meta.json`` the status is told from the evaluations.
 
     Args:
       log: the evaluations, why they cannot be used, or None if there is no file.
@@ -131,6 +131,9 @@ def judge_trial(
         return result, []
     if meta.status == Status.RULE_VIOLATION:
         return result, []
+    if math.isfinite(time) and not _is_over(meta.status):
+        reason = f"meets the target at {time} s, which does not count: the trial is {meta.status!r}"
+        return result, [Problem(path, reason)]
     problems = []
     if (meta.status == Status.TARGET_REACHED) != math.isfinite(time):
         found = (
@@ -139,6 +142,11 @@ def judge_trial(
         reason = f"does not agree with the status {meta.status!r}: {found}"
         problems.append(Problem(path, reason))
     return dataclasses.replace(result, time=time), problems
+
+
+def _is_over(status: str) -> bool:
+    """Whether the referee has ended the trial for good; only then its record is a result."""
+    return status in set(Status) and Status(status).is_final
 
 
 def _with_evaluations(result: TrialResult, log: Evaluations, target: Target) -> TrialResult:

@@ -59,6 +59,8 @@ def judge(root, meta):
         ("infrastructure_error", [(5.0, 0.1)], INF, True, 0),
         ("interrupted", [(5.0, 0.1)], INF, True, 0),
         ("rule_violation", [(5.0, 0.95)], INF, True, 0),
+        ("infrastructure_error", [(5.0, 0.95)], INF, True, 1),
+        ("running", [(5.0, 0.95)], INF, True, 1),
         ("unfinished", [(5.0, 0.1)], INF, True, 0),
         ("target_reached", [(5.0, 0.1)], INF, False, 1),
         ("budget_spent", [(5.0, 0.95)], 5.0, False, 1),
