@@ -50,11 +50,11 @@ class Case:
 
 CASES = (
     Case("digits", 32, seconds=8),
-    Case("digits", 512, seconds=8),
+    Case("digits", 512, seconds=20),
     Case("quadratic_deep", 128, seconds=8),
     Case("mnist", 16, seconds=22),
 )
-_CALIBRATION_STEPS = 200
+_FIRST_STEPS, _CALIBRATION_SECONDS = 50, 2.0
 
 
 def main(argv: list[str]) -> int:
@@ -86,7 +86,9 @@ def _make_data(data_dir: Path) -> None:
 
 def _measure(case: Case, framework: str, data_dir: Path, scratch: Path) -> dict[str, Any]:
     bare, races = [], []
-    num_steps = round(case.seconds * _bare(case, framework, data_dir, _CALIBRATION_STEPS))
+    rate = _bare(case, framework, data_dir, _FIRST_STEPS)
+    rate = _bare(case, framework, data_dir, max(_FIRST_STEPS, round(rate * _CALIBRATION_SECONDS)))
+    num_steps = round(rate * case.seconds)
     for number in range(flags.FLAGS.rounds):
         experiment = scratch / f"{case.name}_{framework}_{number}"
         actions = [
