@@ -42,7 +42,7 @@ WORKLOADS = (
         target=Target(metric="loss", minimize=True, validation=85.6214, test=87.1384),
         metrics=("loss",),
         max_allowed_runtime_sec=120,
-        eval_period_time_sec=1.0,
+        eval_period_time_sec=0.5,
         step_hint=60_000,
         eval_batch_size=1000,
         num_eval_train_examples=1000,
