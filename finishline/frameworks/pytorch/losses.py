@@ -14,15 +14,15 @@ def softmax_cross_entropy(labels: Tensor, logits: Tensor, label_smoothing: float
     ``labels`` are class indices (...) or distributions (..., classes). Smoothing with weight a
     makes them (1 - a) y + a / classes (Szegedy et al., 2016, arXiv:1512.00567, section 7).
     """
-    n_classes = logits.shape[-1]
-    if labels.ndim < logits.ndim:
-        target, shape = labels.reshape(-1).long(), labels.shape
-    else:
-        target, shape = labels.reshape(-1, n_classes), labels.shape[:-1]
-    losses = F.cross_entropy(
-        logits.reshape(-1, n_classes), target, reduction="none", label_smoothing=label_smoothing
-    )
-    return losses.reshape(shape)
+    if logits.ndim > 2:
+        # F.cross_entropy wants the classes in second place: all other axes become one.
+        n_classes, shape = logits.shape[-1], logits.shape[:-1]
+        is_distribution = labels.ndim == logits.ndim
+        flat = labels.reshape(-1, n_classes) if is_distribution else labels.reshape(-1)
+        flat_losses = softmax_cross_entropy(flat, logits.reshape(-1, n_classes), label_smoothing)
+        return flat_losses.reshape(shape)
+    target = labels if labels.ndim == logits.ndim else labels.long()
+    return F.cross_entropy(logits, target, reduction="none", label_smoothing=label_smoothing)
 
 
 def sigmoid_cross_entropy(labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
