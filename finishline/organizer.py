@@ -15,7 +15,7 @@ from finishline.competition import CompetitionConfig, plan
 from finishline.errors import InfrastructureError, Status, UserError
 from finishline.records import META_FILE, read_json, write_json
 from finishline.seals import Seals, common_files, record_files
-from finishline.study import StudyConfig, finished_status
+from finishline.study import StudyConfig, finished_status, recorded_status
 from finishline.tether import die_with_parent
 from finishline.trial import TrialConfig
 
@@ -68,7 +68,7 @@ def run(config: CompetitionConfig) -> int:
     )
     print_leaderboard(score_directory(config.root, results, options))
     print(f"Leaderboard: {results / 'leaderboard.html'}\nRecords: {config.root}")
-    return int(any(_status(trial) not in _REGULAR for _, trial in trials))
+    return int(any(recorded_status(trial.run_dir) not in _REGULAR for _, trial in trials))
 
 
 def _import_page() -> None:
@@ -98,7 +98,7 @@ def _run_trials(trials: _Planned, seals: Seals, root: Path) -> bool:
         code = _run_trial(study, trial)
         _note_loss(trial, code)
         seals.put_on(record_files(trial))
-        if _status(trial) is Status.INTERRUPTED:
+        if recorded_status(trial.run_dir) is Status.INTERRUPTED:
             return False
         num_run += 1
     return True
@@ -142,7 +142,7 @@ def _run_trial(study: StudyConfig, trial: TrialConfig) -> int:
 
 def _note_loss(trial: TrialConfig, code: int) -> None:
     """Notes a trial whose process did not end as its record says, whoever wrote that."""
-    status = _status(trial)
+    status = recorded_status(trial.run_dir)
     if status is not None and code == status.exit_code:
         return
     meta = read_json(trial.run_dir / META_FILE)
@@ -152,13 +152,6 @@ def _note_loss(trial: TrialConfig, code: int) -> None:
     trial.run_dir.mkdir(parents=True, exist_ok=True)
     failure = {"status": Status.INFRASTRUCTURE_ERROR, "message": message}
     write_json(trial.run_dir / META_FILE, told | failure)
-
-
-def _status(trial: TrialConfig) -> Status | None:
-    """What the record says; None for a trial that has not ended."""
-    meta = read_json(trial.run_dir / META_FILE)
-    status = meta.get("status") if isinstance(meta, dict) else None
-    return Status(status) if status in set(Status) else None
 
 
 def _command(study: StudyConfig, trial: TrialConfig) -> list[str]:

@@ -243,13 +243,17 @@ def run_or_skip(
     return outcome.status
 
 
+def recorded_status(run_dir: Path) -> Status | None:
+    """What the record in ``run_dir`` says; None for a trial that has not ended."""
+    meta = read_json(run_dir / META_FILE)
+    status = meta.get("status") if isinstance(meta, dict) else None
+    return Status(status) if status in set(Status) else None
+
+
 def finished_status(run_dir: Path) -> Status | None:
     """How the trial in ``run_dir`` ended; None if it has not, or can be continued."""
-    meta = read_json(run_dir / META_FILE) or {}
-    if meta.get("status") not in set(Status):
-        return None
-    status = Status(meta["status"])
-    return status if status.is_final else None
+    status = recorded_status(run_dir)
+    return status if status is not None and status.is_final else None
 
 
 def evaluator_factory(trial: TrialConfig) -> Callable[[], Any]:
