@@ -77,7 +77,7 @@ def bare_loop(definition, data_dir: Path, batch_size: int, num_steps: int) -> fl
 
     source = definition.dataset.open(data_dir, "train")
     arrays = source.arrays
-    model = definition.model_module("jax").Model(**definition.model)
+    model = definition.build_model("jax")
     rate = definition.dropout_rate
     example = {name: array[:1] for name, array in arrays.items()}
     variables = model.init(jax.random.key(0), example, train=False, dropout_rate=0.0)

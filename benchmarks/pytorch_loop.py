@@ -69,7 +69,7 @@ def bare_loop(definition, data_dir: Path, batch_size: int, num_steps: int) -> fl
     source = definition.dataset.open(data_dir, "train")
     inputs = torch.from_numpy(source.arrays["inputs"].copy())
     targets = torch.from_numpy(source.arrays["targets"].copy())
-    model = definition.model_module("pytorch").Model(**definition.model).to(device).train()
+    model = definition.build_model("pytorch").to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
     is_classification = definition.loss_type is spec.LossType.SOFTMAX_CROSS_ENTROPY
     order, position, started = torch.randperm(len(source)), 0, 0.0

@@ -8,6 +8,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from finishline.data.pipeline import evaluation_batches
+from finishline.data.records import RecordSource
 from finishline.data.sources import Source
 from finishline.errors import SubmissionError
 from finishline.frameworks.base import check_snapshot, create_runtime
@@ -25,8 +26,8 @@ class Evaluator:
 
     def __init__(self, definition: WorkloadDefinition, framework: str, data_dir: Path):
         self._definition = definition
-        self._sources: dict[str, Source] = {
-            split: definition.dataset.open(data_dir, split) for split in SPLITS
+        self._sources: dict[str, Source | RecordSource] = {
+            split: definition.open(data_dir, split) for split in SPLITS
         }
         self.num_examples = {split: len(source) for split, source in self._sources.items()}
         self._runtime = create_runtime(framework, definition, self.num_examples)

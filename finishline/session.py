@@ -134,6 +134,7 @@ class Session:
                 "eval_period_time_sec": config.workload.eval_period_time_sec,
                 "step_hint": config.workload.step_hint,
                 "dropout_rate": config.workload.dropout_rate,
+                "quirks": sorted(config.workload.quirks),
             },
             "num_devices": config.num_devices,
             "compile_model": config.compile_model,

@@ -55,9 +55,10 @@ class Worker:
         self._setup = setup
         self._ranks = ranks
         self._exchange = Path(setup.exchange_dir)
-        definition = find_workload(setup.workload).variant(setup.workload, **setup.overrides)
+        overrides = setup.overrides | {"quirks": frozenset(setup.overrides["quirks"])}
+        definition = find_workload(setup.workload).variant(setup.workload, **overrides)
         self._definition = definition
-        self._source = definition.dataset.open(Path(setup.data_dir), "train")
+        self._source = definition.open(Path(setup.data_dir), "train")
         self._runtime = create_runtime(
             setup.framework,
             definition,

@@ -9,16 +9,18 @@ import dataclasses
 import difflib
 import functools
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from finishline.data.prepared import SPLITS as SPLITS
+from finishline.data.prepared import Field
+from finishline.data.records import RecordSource
 from finishline.data.sources import Source
 from finishline.errors import UserError
 from finishline.spec import LossType
-
-SPLITS = ("train", "validation", "test")
 
 
 @runtime_checkable
@@ -26,23 +28,50 @@ class Dataset(Protocol):
     """The data of a workload: on disk in one folder a split, read by index.
 
     Training, validation and test data lie in separate folders, so that a container can be given
-    the training data alone.
+    the training data alone. ``finishline.data.prepared.StoredDataset`` has all but ``prepare`` and
+    ``open``.
+
+    Attributes:
+      name: name of the data set and of its folder. Two workloads may read one data set, each with
+        a preprocessing of its own; ``Dataset`` objects of one name prepare the same.
+      num_examples: examples by split.
+      fields: the fields of an example as evaluation sees it.
     """
 
     name: str
+    num_examples: Mapping[str, int]
+    fields: Mapping[str, Field]
 
     def folder(self, data_dir: Path, split: str) -> Path:
         """The folder that holds ``split`` ('train', 'validation' or 'test') and nothing else."""
 
-    def prepare(self, data_dir: Path) -> None:
-        """Makes the data if this data set can be generated and is not there yet.
+    def is_prepared(self, data_dir: Path) -> bool:
+        """Whether all splits are there and look right."""
+
+    def prepare(self, data_dir: Path, source: Path | None = None, num_workers: int = 1) -> None:
+        """Makes the splits that are missing or damaged.
+
+        Args:
+          data_dir: where the data sets lie.
+          source: folder with the originals; None is ``<data_dir>/<name>``. Data that are generated
+            need none.
+          num_workers: how many processes work.
 
         Raises:
-          UserError: the data must be obtained by hand; the message says how.
+          UserError: originals are missing or damaged, or there is no room; the message says which,
+            and how to obtain them.
         """
 
-    def open(self, data_dir: Path, split: str) -> Source:
+    def open(
+        self, data_dir: Path, split: str, quirks: frozenset[str] = frozenset()
+    ) -> Source | RecordSource:
         """Opens one split for reading by index.
+
+        Args:
+          data_dir: where the data sets lie.
+          split: 'train', 'validation' or 'test'.
+          quirks: names of the known defects of published benchmarks to reproduce; those that do
+            not concern the data are passed over.
 
         Raises:
           UserError: the files are missing or damaged; the message names them.
@@ -94,6 +123,10 @@ class WorkloadDefinition:
       num_eval_train_examples: how many training examples an evaluation measures.
       dropout_rate: default of ``model_fn``'s ``dropout_rate``.
       model: keyword arguments of the ``Model`` classes of both frameworks.
+      mini_model: the entries of ``model`` that make it small; see ``shrunk``.
+      mini_dataset: the small data set of the same kind, or None if ``dataset`` is small.
+      quirk_models: the entries of ``model`` that reproduce a quirk, by its name.
+      quirks: names of the known defects of published benchmarks that are reproduced.
       batch_size_name: the name under which submissions that do not know this workload are asked
         for a batch size.
       is_embedded: whether the data comes with the project or is generated, so that the workload
@@ -113,12 +146,44 @@ class WorkloadDefinition:
     num_eval_train_examples: int
     dropout_rate: float = 0.0
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    mini_model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    mini_dataset: Dataset | None = None
+    quirk_models: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    quirks: frozenset[str] = frozenset()
     batch_size_name: str = "mnist"
     is_embedded: bool = False
 
     def variant(self, name: str, **overrides: Any) -> "WorkloadDefinition":
         """A workload that differs from this one in ``overrides`` only."""
         return dataclasses.replace(self, name=name, **overrides)
+
+    def shrunk(self) -> "WorkloadDefinition":
+        """The same workload with a small model and small data, for laptops and tests."""
+        return self.variant(
+            self.name,
+            model={**self.model, **self.mini_model},
+            dataset=self.mini_dataset or self.dataset,
+        )
+
+    def mini(self, **overrides: Any) -> "WorkloadDefinition":
+        """The ``_mini`` workload: ``shrunk``, with targets and budgets of its own."""
+        return self.shrunk().variant(f"{self.name}_mini", is_embedded=True, **overrides)
+
+    def open(self, data_dir: Path, split: str) -> Source | RecordSource:
+        """Opens one split of the data, with this workload's quirks; see ``Dataset.open``."""
+        return self.dataset.open(data_dir, split, self.quirks)
+
+    def build_model(self, framework: str) -> Any:
+        """The model of ``framework``, configured; its parameters are not initialised in JAX."""
+        return self.model_module(framework).Model(**self.model_config)
+
+    @property
+    def model_config(self) -> dict[str, Any]:
+        """The keyword arguments of the ``Model`` classes, with what the quirks change."""
+        config = dict(self.model)
+        for quirk in sorted(self.quirks):
+            config |= self.quirk_models.get(quirk, {})
+        return config
 
     def model_module(self, framework: str) -> Any:
         """The module ``model_jax`` or ``model_pytorch`` of this workload."""
@@ -132,11 +197,17 @@ def all_workloads() -> dict[str, WorkloadDefinition]:
 
     found = {}
     for folder in pkgutil.iter_modules(workloads.__path__):
-        if not folder.ispkg:
-            continue
-        module = importlib.import_module(f"workloads.{folder.name}.workload")
+        name = f"workloads.{folder.name}.workload"
+        if not folder.ispkg or importlib.util.find_spec(name) is None:
+            continue  # a folder without a workload is code that workloads share
+        module = importlib.import_module(name)
         found.update({workload.name: workload for workload in module.WORKLOADS})
     return dict(sorted(found.items()))
+
+
+def all_datasets() -> dict[str, Dataset]:
+    """Every data set that a workload reads, by name."""
+    return {w.dataset.name: w.dataset for w in all_workloads().values()}
 
 
 def find_workload(name: str) -> WorkloadDefinition:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from finishline.data import sources
+from finishline.data import splits
 from finishline.errors import BAD_INPUT_EXIT_CODE, UserError
 from finishline.workload import SPLITS, WorkloadDefinition, all_workloads, find_workload
 
@@ -31,7 +31,7 @@ def _report(workload: WorkloadDefinition, data_dir: Path) -> None:
     """Prints what there is, after reading all of it."""
     for split in SPLITS:
         folder = workload.dataset.folder(data_dir, split)
-        print(f"{workload.name}: {sources.verify_split(folder):,} {split} examples in {folder}")
+        print(f"{workload.name}: {splits.verify_split(folder):,} {split} examples in {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,9 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from finishline.data.keyed import ExampleRandom
 from finishline.data.records import RecordBatches, RecordGatherer, RecordSource
 from finishline.data.shuffle import TrainingOrder, rank_slice
-from finishline.data.sources import Source
+from finishline.data.sources import AugmentedSource, Source
 
 # So many bytes are gathered at once and handed out in slices: enough to make the cost per batch of
 # the Python code small, little enough to stay in the processor's cache.
@@ -74,7 +75,7 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         self._rank_size = batch_size // world_size
         self._source = source
         self._batch_size = batch_size
-        self._order = TrainingOrder(len(source), seed)
+        self._order = TrainingOrder(len(source), seed, getattr(source, "block_size", 1))
         self._chunk: dict[str, np.ndarray] = {}
         self._used = self._available = 0  # examples of this rank in the chunk
         self._batches_per_chunk = 1
@@ -97,12 +98,21 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         A chunk is never written again: who got a batch may keep it without a copy.
         """
         count = self._batches_per_chunk
-        indices = self._order.indices(self.position, self.position + count * self._batch_size)
-        mine = indices.reshape(count, self._batch_size)[:, self._rank_slice]
-        self._chunk = self._source.gather(mine.reshape(-1))
+        stop = self.position + count * self._batch_size
+        indices = self._mine(self._order.indices(self.position, stop))
+        if isinstance(self._source, AugmentedSource):
+            epochs = self._mine(np.arange(self.position, stop)) // self._order.n
+            random = ExampleRandom(self._order.seed, epochs, indices)
+            self._chunk = self._source.gather_augmented(indices, random)
+        else:
+            self._chunk = self._source.gather(indices)
         self._used, self._available = 0, count * self._rank_size
         chunk_bytes = sum(array.nbytes for array in self._chunk.values())
         self._batches_per_chunk = max(1, CHUNK_BYTES * count // max(1, chunk_bytes))
+
+    def _mine(self, examples: np.ndarray) -> np.ndarray:
+        """What this rank has of ``examples``, which are those of whole batches."""
+        return examples.reshape(-1, self._batch_size)[:, self._rank_slice].reshape(-1)
 
 
 def training_batches(source: Source | RecordSource, **arguments: Any) -> BatchIterator:

@@ -11,15 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from finishline.data.shuffle import TrainingOrder, example_generator, rank_slice
+from finishline.data.keyed import batch_generator, example_generator
+from finishline.data.shuffle import TrainingOrder, rank_slice
 
-Record = Mapping[str, np.ndarray]
+Example = Mapping[str, np.ndarray]
+Batch = dict[str, np.ndarray]
 
 _RECORDS_PER_PART = 32  # at most; see _Parts
 
 
 class RecordSource(abc.ABC):
     """A split of a data set, read by the record, by several threads at once.
+
+    A record is what is stored, for instance a JPEG and its label; ``preprocess`` and ``augment``
+    make examples of it. The fields of examples have the same shapes in all of them.
 
     It is pickled if worker processes read it, so it opens its files when they are needed first.
     """
@@ -29,16 +34,33 @@ class RecordSource(abc.ABC):
         """The number of examples."""
 
     @abc.abstractmethod
-    def __getitem__(self, index: int) -> Record:
-        """The example at ``index``, decoded: the fields have the same shapes in all examples."""
+    def __getitem__(self, index: int) -> Any:
+        """The record at ``index``."""
 
-    def transform(self, record: Record, rng: np.random.Generator) -> Record:
-        """The augmented example for training; as it is, if a source does not override this.
+    def preprocess(self, record: Any) -> Example:
+        """The example as evaluation sees it; by default the record itself."""
+        return record
+
+    def augment(self, record: Any, rng: np.random.Generator) -> Example:
+        """The example as training sees it; by default as evaluation does.
 
         ``rng`` depends on the seed, the epoch and the index, not on what is read before.
         """
         del rng
-        return record
+        return self.preprocess(record)
+
+    def mix(self, examples: Batch, rng: np.random.Generator) -> Batch:
+        """Combines training examples that were read together; by default they stay as they are.
+
+        ``examples`` are consecutive ones of a batch, an even number if the batch of a rank is
+        even. ``rng`` starts in the same state for all parts of a batch, on all ranks.
+        """
+        del rng
+        return examples
+
+    def gather(self, indices: np.ndarray) -> Batch:
+        """The examples at ``indices`` as evaluation sees them, stacked."""
+        return _stack([self.preprocess(self[index]) for index in indices.tolist()])
 
 
 class RecordBatches(Iterator[dict[str, np.ndarray]]):
@@ -83,9 +105,9 @@ class RecordBatches(Iterator[dict[str, np.ndarray]]):
         parts = _Parts(
             source,
             TrainingOrder(len(source), seed),
-            first=position + part.start,
-            stride=batch_size,
-            rank_size=part.stop - part.start,
+            first=position,
+            batch_size=batch_size,
+            rank_slice=part,
         )
         self._batches = _read_ahead(parts, num_threads, num_workers)
 
@@ -109,9 +131,12 @@ class RecordGatherer:
     def __len__(self) -> int:
         return len(self._source)
 
-    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    def gather(self, indices: np.ndarray) -> Batch:
         """The examples at ``indices``, not augmented."""
-        return _stack(list(self._threads.map(self._source.__getitem__, indices.tolist())))
+        return _stack(list(self._threads.map(self._read, indices.tolist())))
+
+    def _read(self, index: int) -> Example:
+        return self._source.preprocess(self._source[index])
 
     def __enter__(self) -> "RecordGatherer":
         return self
@@ -128,29 +153,45 @@ class _Parts:
     """
 
     def __init__(
-        self, source: RecordSource, order: TrainingOrder, first: int, stride: int, rank_size: int
+        self,
+        source: RecordSource,
+        order: TrainingOrder,
+        *,
+        first: int,
+        batch_size: int,
+        rank_slice: slice,
     ):
-        """Batch b of this rank is positions [first + b * stride, ... + rank_size)."""
+        """Batch b is positions [first + b * batch_size, ...), and ``rank_slice`` of it ours."""
         self._source = source
         self._order = order
         self._first = first
-        self._stride = stride
-        self.size = max(d for d in range(1, _RECORDS_PER_PART + 1) if rank_size % d == 0)
+        self._batch_size = batch_size
+        self._offset = rank_slice.start
+        rank_size = rank_slice.stop - rank_slice.start
+        self.size = _part_size(rank_size)
         self.per_batch = rank_size // self.size
 
     def __len__(self) -> int:
         return 2**60
 
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, i: int) -> Batch:
         batch, part = divmod(i, self.per_batch)
-        start = self._first + batch * self._stride + part * self.size
+        batch_start = self._first + batch * self._batch_size
+        start = batch_start + self._offset + part * self.size
         indices = self._order.indices(start, start + self.size).tolist()
         positions = range(start, start + self.size)
-        return _stack([self._read(*pair) for pair in zip(positions, indices, strict=True)])
+        examples = _stack([self._read(*pair) for pair in zip(positions, indices, strict=True)])
+        return self._source.mix(examples, batch_generator(self._order.seed, batch_start))
 
-    def _read(self, position: int, index: int) -> Record:
+    def _read(self, position: int, index: int) -> Example:
         rng = example_generator(self._order.seed, position // self._order.n, index)
-        return self._source.transform(self._source[index], rng)
+        return self._source.augment(self._source[index], rng)
+
+
+def _part_size(rank_size: int) -> int:
+    """The largest part that divides a rank's batch; even if the batch is, so that pairs stay."""
+    step = 2 if rank_size % 2 == 0 else 1
+    return max(d for d in range(step, _RECORDS_PER_PART + 1, step) if rank_size % d == 0)
 
 
 def _read_ahead(parts: _Parts, num_threads: int, num_workers: int) -> Any:
@@ -168,11 +209,11 @@ def _read_ahead(parts: _Parts, num_threads: int, num_workers: int) -> Any:
     return iter(read.batch(parts.per_batch, batch_fn=_concatenate))
 
 
-def _stack(records: Sequence[Record]) -> dict[str, np.ndarray]:
-    return {name: np.stack([record[name] for record in records]) for name in records[0]}
+def _stack(examples: Sequence[Example]) -> Batch:
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
-def _concatenate(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _concatenate(parts: Sequence[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

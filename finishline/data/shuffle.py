@@ -13,6 +13,8 @@ import threading
 
 import numpy as np
 
+from finishline.data.keyed import mix
+
 # Up to here an epoch's permutation is an array (128 MiB at most); above, it is a function.
 LARGEST_TABLE = 2**24
 
@@ -26,20 +28,31 @@ class TrainingOrder:
     Args:
       n: number of examples.
       seed: any integer in [0, 2**64).
+      block_size: if above 1, blocks of so many consecutive examples are shuffled instead of single
+        examples, for data that are too large to be read example by example. What is left over
+        after the last whole block comes at the end of each epoch.
     """
 
-    def __init__(self, n: int, seed: int):
+    def __init__(self, n: int, seed: int, block_size: int = 1):
         if n < 1:
             raise ValueError(f"A training order needs at least one example, not {n}.")
         if not 0 <= seed < _UINT64:
             raise ValueError(f"The seed must lie in [0, 2**64), and {seed} does not.")
+        if block_size < 1:
+            raise ValueError(f"The block size must be positive, not {block_size}.")
         self.n = n
         self.seed = seed
+        self.block_size = block_size
+        self._num_blocks = n // block_size
         self._tables: dict[int, np.ndarray] = {}  # epoch -> permutation, the last two made
         self._lock = threading.Lock()  # reading threads share an order
 
-    def __reduce__(self) -> tuple[type["TrainingOrder"], tuple[int, int]]:
-        return TrainingOrder, (self.n, self.seed)  # tables are cheaper to make than to send
+    def __reduce__(self) -> tuple[type["TrainingOrder"], tuple[int, int, int]]:
+        return TrainingOrder, (
+            self.n,
+            self.seed,
+            self.block_size,
+        )  # tables are cheaper to make than to send
 
     def indices(self, start: int, stop: int) -> np.ndarray:
         """The example indices at positions ``start`` to ``stop - 1``: int64, shape (stop - start,).
@@ -58,14 +71,29 @@ class TrainingOrder:
 
     def _part(self, epoch: int, rank: int, count: int) -> np.ndarray:
         """The indices at ranks ``rank`` to ``rank + count - 1`` of one epoch."""
-        if self.n > LARGEST_TABLE:
+        if self.block_size == 1:
+            return self._blocks(epoch, rank, count)
+        ranks = np.arange(rank, rank + count)
+        in_blocks = ranks[ranks < self._num_blocks * self.block_size]
+        if not in_blocks.size:
+            return ranks
+        blocks, offsets = np.divmod(in_blocks, self.block_size)
+        first = int(blocks[0])
+        permuted = self._blocks(epoch, first, int(blocks[-1]) - first + 1)
+        indices = permuted[blocks - first] * self.block_size + offsets
+        return np.concatenate([indices, ranks[in_blocks.size :]])
+
+    def _blocks(self, epoch: int, rank: int, count: int) -> np.ndarray:
+        """The numbers of the blocks at ranks ``rank`` to ``rank + count - 1`` of one epoch."""
+        n = self._num_blocks
+        if n > LARGEST_TABLE:
             ranks = np.arange(rank, rank + count, dtype=np.uint64)
-            return _keyed_permutation(ranks, self.n, self.seed, epoch).astype(np.int64)
+            return _keyed_permutation(ranks, n, self.seed, epoch).astype(np.int64)
         with self._lock:
             if epoch not in self._tables:
                 while len(self._tables) > 1:
                     del self._tables[next(iter(self._tables))]
-                self._tables[epoch] = _permutation_table(self.n, self.seed, epoch)
+                self._tables[epoch] = _permutation_table(n, self.seed, epoch)
             return self._tables[epoch][rank : rank + count]
 
 
@@ -96,17 +124,6 @@ def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
     return slice(rank * size, (rank + 1) * size)
 
 
-def example_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers for the augmentation of one example in one epoch.
-
-    The streams of different (seed, epoch, index) never overlap, nor does any with the bits that
-    shuffle: the index fills the upper half of Philox's 256-bit counter.
-    """
-    key = np.array([seed, epoch], np.uint64)
-    counter = np.array([0, 0, index, 1], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
-
-
 def _permutation_table(n: int, seed: int, epoch: int) -> np.ndarray:
     bits = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(n)
     return np.argsort(bits, kind="stable")
@@ -133,12 +150,5 @@ def _feistel(values: np.ndarray, half_bits: int, keys: np.ndarray) -> np.ndarray
     shift, mask = np.uint64(half_bits), np.uint64(2**half_bits - 1)
     left, right = values >> shift, values & mask
     for key in keys:
-        left, right = right, left ^ (_mix(right ^ key) & mask)
+        left, right = right, left ^ (mix(right ^ key) & mask)
     return (left << shift) | right
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): every bit depends on all bits."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

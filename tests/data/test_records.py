@@ -35,7 +35,7 @@ class ArrayRecordFile(RecordSource):
         values = np.frombuffer(content, np.float32)
         return {"inputs": values, "targets": np.int32(values[0])}
 
-    def transform(self, record, rng):
+    def augment(self, record, rng):
         if not self.noise:
             return record
         noise = rng.normal(size=6).astype(np.float32)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from finishline.data import shuffle
-from finishline.data.shuffle import TrainingOrder, example_generator, training_indices
+from finishline.data.keyed import example_generator
+from finishline.data.shuffle import TrainingOrder, training_indices
 
 
 @pytest.fixture(params=["table", "function"])

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from finishline.data import sources
-from finishline.data.prepared import PreparedDataset
+from finishline.data import sources, splits
+from finishline.data.prepared import ArrayDataset, Field, open_arrays
 from finishline.errors import UserError
 
 
@@ -19,7 +19,7 @@ def arrays():
 @pytest.fixture
 def folder(tmp_path, arrays):
     folder = tmp_path / "data" / "toy" / "train"
-    sources.write_split(folder, arrays)
+    splits.write_split(folder, arrays)
     return folder
 
 
@@ -50,24 +50,24 @@ def test_sources_need_arrays_of_one_length(lengths):
 
 @pytest.mark.parametrize("small", [0, 2**20])
 def test_a_split_is_read_as_written(folder, arrays, small, monkeypatch):
-    monkeypatch.setattr(sources, "SMALL_FILE_BYTES", small)  # 0: everything is memory-mapped
-    source = sources.read_split(folder)
+    monkeypatch.setattr(splits, "SMALL_FILE_BYTES", small)  # 0: everything is memory-mapped
+    source = open_arrays(folder)
     assert len(source) == 10
     assert_equal(source.gather(np.arange(10)), arrays)
     assert type(source.gather(np.arange(2))["inputs"]) is np.ndarray
-    assert sources.verify_split(folder) == 10
+    assert splits.verify_split(folder) == 10
 
 
 def test_writing_replaces_and_leaves_nothing_else(folder, arrays):
     shorter = {name: array[:4] for name, array in arrays.items()}
-    sources.write_split(folder, shorter)
-    assert len(sources.read_split(folder)) == 4
+    splits.write_split(folder, shorter)
+    assert len(open_arrays(folder)) == 4
     assert [path.name for path in folder.parent.iterdir()] == ["train"]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, arrays):
     with pytest.raises(ValueError, match="allow_pickle"):
-        sources.write_split(tmp_path / "train", arrays | {"bad": np.array([object()] * 10)})
+        splits.write_split(tmp_path / "train", arrays | {"bad": np.array([object()] * 10)})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -86,7 +86,7 @@ DAMAGES = {
     "file truncated": ("inputs.npy", _truncate),
     "bit flipped": ("targets.npy", _flip),
     "manifest missing": ("manifest.json", lambda path: path.unlink()),
-    "manifest truncated": ("manifest.json", lambda path: path.write_bytes(b'{"format": 1,')),
+    "manifest truncated": ("manifest.json", lambda path: path.write_bytes(b'{"format": 2,')),
     "manifest of another kind": ("manifest.json", lambda path: path.write_bytes(b"[]")),
     "manifest of another format": (
         "manifest.json",
@@ -96,7 +96,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("read", [sources.read_split, sources.verify_split])
+@pytest.mark.parametrize("read", [open_arrays, splits.verify_split])
 def test_damage_is_found_and_named(folder, damage, read):
     name, break_file = DAMAGES[damage]
     break_file(folder / name)
@@ -110,16 +110,16 @@ def test_damage_is_found_and_named(folder, damage, read):
 
 
 def test_damage_in_large_files_is_found_by_verify(folder, monkeypatch):
-    monkeypatch.setattr(sources, "SMALL_FILE_BYTES", 0)
+    monkeypatch.setattr(splits, "SMALL_FILE_BYTES", 0)
     _flip(folder / "inputs.npy")
-    sources.read_split(folder)
+    open_arrays(folder)
     with pytest.raises(UserError, match="SHA-256"):
-        sources.verify_split(folder)
+        splits.verify_split(folder)
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no data in .*toy/test; run `python -m"):
-        sources.read_split(tmp_path / "toy" / "test")
+        open_arrays(tmp_path / "toy" / "test")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -130,10 +130,15 @@ def test_prepare_makes_what_is_missing_or_broken_and_nothing_else(tmp_path, arra
         calls.append(data_dir)
         return dict.fromkeys(("train", "validation", "test"), arrays)
 
-    dataset = PreparedDataset("toy", make)
+    dataset = ArrayDataset(
+        name="toy",
+        num_examples=dict.fromkeys(("train", "validation", "test"), 10),
+        fields={"inputs": Field((3, 2), "float32"), "targets": Field((), "int32")},
+        make=make,
+    )
     dataset.prepare(tmp_path)
     dataset.prepare(tmp_path)
-    assert calls == [tmp_path]
+    assert calls == [tmp_path / "toy"]
     untouched = dataset.folder(tmp_path, "test") / "inputs.npy"
     inode = untouched.stat().st_ino
     name, break_file = DAMAGES[damage]

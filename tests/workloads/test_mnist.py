@@ -14,7 +14,7 @@ LABELS = "t10k-labels-idx1-ubyte"
 @pytest.mark.parametrize("compress", [False, True])
 def test_idx_files_become_three_splits(tmp_path, compress):
     files = write_originals(tmp_path, compress=compress)
-    splits = workload.make(tmp_path)
+    splits = workload.make(tmp_path / "mnist")
     assert [len(splits[s]["targets"]) for s in ("train", "validation", "test")] == [100, 20, 20]
     pixels = files[IMAGES].reshape(120, 784) / 255
     inputs = np.concatenate([splits["train"]["inputs"], splits["validation"]["inputs"]])
@@ -27,7 +27,7 @@ def test_the_full_size_is_split_50000_10000(tmp_path, monkeypatch):
     write_originals(tmp_path)
     arrays = {"targets": np.arange(60_000, dtype=np.int32)}
     monkeypatch.setattr(workload, "_read_pair", lambda *arguments: arrays)
-    splits = workload.make(tmp_path)
+    splits = workload.make(tmp_path / "mnist")
     assert len(splits["train"]["targets"]) == 50_000
     np.testing.assert_array_equal(splits["validation"]["targets"], np.arange(50_000, 60_000))
 
@@ -60,7 +60,7 @@ def test_damaged_files_are_named(tmp_path, damage, name):
     path = tmp_path / "mnist" / (f"{name}.gz" if compress else name)
     break_file(path)
     with pytest.raises(UserError, match=what) as caught:
-        workload.make(tmp_path)
+        workload.make(tmp_path / "mnist")
     assert str(path) in str(caught.value)
     assert "replace it" in str(caught.value)
 
@@ -69,7 +69,7 @@ def test_a_missing_file_is_named_with_the_remedy(tmp_path):
     write_originals(tmp_path)
     (tmp_path / "mnist" / LABELS).unlink()
     with pytest.raises(UserError) as caught:
-        workload.make(tmp_path)
+        workload.make(tmp_path / "mnist")
     assert f"There is no {LABELS} in {tmp_path / 'mnist'}" in str(caught.value)
     assert f"python -m workloads.prepare mnist --data_dir {tmp_path}" in str(caught.value)
 
@@ -81,4 +81,4 @@ def test_images_and_labels_must_match(tmp_path):
     content[7] -= 1  # one image fewer
     images.write_bytes(gzip.compress(bytes(content[:-784])))
     with pytest.raises(UserError, match="119 images and train-labels-idx1-ubyte has 120 labels"):
-        workload.make(tmp_path)
+        workload.make(tmp_path / "mnist")

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from finishline.data import sources
+from finishline.data import splits
 from finishline.workload import SPLITS, all_workloads
 
 WORKLOADS = all_workloads()
@@ -68,7 +68,7 @@ def test_preparing_twice_writes_nothing(workload, data_dir):
         path
         for split in SPLITS
         for path in workload.dataset.folder(data_dir, split).iterdir()
-        if path.name != sources.MANIFEST
+        if path.name != splits.MANIFEST
     ]
     before = [path.stat().st_mtime_ns for path in files]
     workload.dataset.prepare(data_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finishline.data.prepared import PreparedDataset
+from finishline.data.prepared import ArrayDataset, Field
 from finishline.spec import LossType
 from finishline.workload import Target, WorkloadDefinition
 
@@ -19,12 +19,12 @@ NUM_TEST = 400
 _SPLIT_SEED = 20_230_612
 
 
-def make(data_dir: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
+def make(originals: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
     """The three splits: 997, 400 and 400 examples with the same share of each digit.
 
     Fields: ``inputs`` (float32, (8, 8, 1), in [0, 1]) and ``targets`` (int32, 0 to 9).
     """
-    del data_dir  # comes with scikit-learn
+    del originals  # comes with scikit-learn
     from sklearn.datasets import load_digits
 
     pixels, digits = load_digits(return_X_y=True)
@@ -57,7 +57,12 @@ WORKLOADS = (
     WorkloadDefinition(
         name="digits",
         package="workloads.digits",
-        dataset=PreparedDataset("digits", make),
+        dataset=ArrayDataset(
+            name="digits",
+            num_examples={"train": 997, "validation": NUM_VALIDATION, "test": NUM_TEST},
+            fields={"inputs": Field((8, 8, 1), "float32"), "targets": Field((), "int32")},
+            make=make,
+        ),
         loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
         target=Target(metric="accuracy", minimize=False, validation=0.9875, test=0.99),
         metrics=("accuracy", "loss"),

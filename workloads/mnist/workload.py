@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finishline.data.prepared import PreparedDataset
+from finishline.data.prepared import ArrayDataset, Field
 from finishline.errors import UserError
 from finishline.spec import LossType
 from finishline.workload import Target, WorkloadDefinition
@@ -28,13 +28,14 @@ _FILES = {
 }
 
 
-def make(data_dir: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """The three splits: ``inputs`` (float32, (784,)) and ``targets`` (int32, 0 to 9).
+def make(folder: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
+    """The three splits from the IDX files in ``folder``.
+
+    Fields: ``inputs`` (float32, (784,)) and ``targets`` (int32, 0 to 9).
 
     Raises:
       UserError: an IDX file is missing or damaged; the message names it.
     """
-    folder = data_dir / "mnist"
     train = _read_pair(folder, *_FILES["train"])
     test = _read_pair(folder, *_FILES["test"])
     num_examples = len(train["targets"])
@@ -65,7 +66,8 @@ def _find(folder: Path, name: str) -> Path:
         names = ", ".join(name for pair in _FILES.values() for name in pair)
         raise UserError(
             f"There is no {name} in {folder}; put MNIST's four files there ({names}, each with or "
-            f"without .gz) and run `python -m workloads.prepare mnist --data_dir {folder.parent}`."
+            f"without .gz), or say with --source where they are, and run "
+            f"`python -m workloads.prepare mnist --data_dir {folder.parent}` again."
         )
     return path
 
@@ -74,7 +76,12 @@ WORKLOADS = (
     WorkloadDefinition(
         name="mnist",
         package="workloads.mnist",
-        dataset=PreparedDataset("mnist", make),
+        dataset=ArrayDataset(
+            name="mnist",
+            num_examples={"train": 50_000, "validation": 10_000, "test": 10_000},
+            fields={"inputs": Field((784,), "float32"), "targets": Field((), "int32")},
+            make=make,
+        ),
         loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
         target=Target(metric="accuracy", minimize=False, validation=0.97, test=0.97),
         metrics=("accuracy", "loss"),

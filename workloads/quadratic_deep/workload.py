@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from finishline.data.prepared import PreparedDataset
+from finishline.data.prepared import ArrayDataset, Field
 from finishline.spec import LossType
 from finishline.workload import SPLITS, Target, WorkloadDefinition
 from workloads.quadratic_deep import problem
 
 
-def make(data_dir: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
+def make(originals: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
     """The three splits: ``inputs`` (float32, (100,)) and ``targets`` (float32, (), all 0)."""
-    del data_dir  # generated
+    del originals  # generated
     targets = np.zeros(problem.NUM_POINTS, np.float32)
     return {split: {"inputs": problem.points(split), "targets": targets} for split in SPLITS}
 
@@ -35,7 +35,12 @@ WORKLOADS = (
     WorkloadDefinition(
         name="quadratic_deep",
         package="workloads.quadratic_deep",
-        dataset=PreparedDataset("quadratic_deep", make),
+        dataset=ArrayDataset(
+            name="quadratic_deep",
+            num_examples=dict.fromkeys(SPLITS, problem.NUM_POINTS),
+            fields={"inputs": Field((100,), "float32"), "targets": Field((), "float32")},
+            make=make,
+        ),
         # The model's outputs are losses, and all are positive: their mean is the distance to 0.
         loss_type=LossType.MEAN_ABSOLUTE_ERROR,
         # See docs/targets/quadratic_deep.md.

@@ -3,7 +3,7 @@
 The PyTorch twins are in ``finishline/frameworks/pytorch/metrics.py``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,28 +12,27 @@ from finishline.frameworks.jax.losses import compute_loss
 from finishline.spec import LossType
 
 Array = jax.Array
+Batch = Mapping[str, Array]  # with ``targets`` and ``weights``, 1 for an example, 0 for filling
 
 
-def accuracy(loss_type: LossType, labels: Array, logits: Array, weights: Array) -> Array:
+def accuracy(loss_type: LossType, batch: Batch, logits: Array) -> Array:
     """How many examples have their label at the largest logit; the lowest index wins a tie."""
     del loss_type
-    return ((jnp.argmax(logits, axis=-1) == labels) * weights).sum()
+    return ((jnp.argmax(logits, axis=-1) == batch["targets"]) * batch["weights"]).sum()
 
 
-def loss(loss_type: LossType, labels: Array, logits: Array, weights: Array) -> Array:
+def loss(loss_type: LossType, batch: Batch, logits: Array) -> Array:
     """The summed training loss without label smoothing."""
-    return compute_loss(loss_type, labels, logits, weights)["summed"]
+    return compute_loss(loss_type, batch["targets"], logits, batch["weights"])["summed"]
 
 
-METRICS: dict[str, Callable[[LossType, Array, Array, Array], Array]] = {
+METRICS: dict[str, Callable[[LossType, Batch, Array], Array]] = {
     "accuracy": accuracy,
     "loss": loss,
 }
 
 
-def metric_sums(
-    names: Sequence[str], loss_type: LossType, labels: Array, logits: Array, weights: Array
-) -> Array:
+def metric_sums(names: Sequence[str], loss_type: LossType, batch: Batch, logits: Array) -> Array:
     """Sums of the metrics over a batch and, last, the sum of the weights: (len(names) + 1,)."""
-    sums = [METRICS[name](loss_type, labels, logits, weights) for name in names]
-    return jnp.stack([*sums, weights.sum()])
+    sums = [METRICS[name](loss_type, batch, logits) for name in names]
+    return jnp.stack([*sums, batch["weights"].sum()])

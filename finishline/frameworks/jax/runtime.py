@@ -85,7 +85,7 @@ class Runtime:
                 f"{num_devices} devices are asked for; JAX sees {jax.local_device_count()}."
             )
         self._definition = definition
-        self._model = definition.model_module("jax").Model(**definition.model)
+        self._model = definition.build_model("jax")
         self.workload = JaxWorkload(self._model, definition, num_examples)
         self.is_accelerated = jax.default_backend() != "cpu"
         # None on one device: arrays with a sharding of their own would make jax.jit compile a
@@ -214,10 +214,7 @@ class Runtime:
                 params, batch, model_state, spec.ForwardPassMode.EVAL, None, False
             )
             definition = self._definition
-            weights = batch["weights"]
-            return metric_sums(
-                definition.metrics, definition.loss_type, batch["targets"], logits, weights
-            )
+            return metric_sums(definition.metrics, definition.loss_type, batch, logits)
 
         return jax.jit(evaluate)
 

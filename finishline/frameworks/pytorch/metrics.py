@@ -3,7 +3,7 @@
 The JAX twins are in ``finishline/frameworks/jax/metrics.py``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,27 +11,27 @@ from torch import Tensor
 from finishline.frameworks.pytorch.losses import compute_loss
 from finishline.spec import LossType
 
+Batch = Mapping[str, Tensor]  # with ``targets`` and ``weights``, 1 for an example, 0 for filling
 
-def accuracy(loss_type: LossType, labels: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
+
+def accuracy(loss_type: LossType, batch: Batch, logits: Tensor) -> Tensor:
     """How many examples have their label at the largest logit."""
     del loss_type
-    return ((logits.argmax(dim=-1) == labels) * weights).sum()
+    return ((logits.argmax(dim=-1) == batch["targets"]) * batch["weights"]).sum()
 
 
-def loss(loss_type: LossType, labels: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
+def loss(loss_type: LossType, batch: Batch, logits: Tensor) -> Tensor:
     """The summed training loss without label smoothing."""
-    return compute_loss(loss_type, labels, logits, weights)["summed"]
+    return compute_loss(loss_type, batch["targets"], logits, batch["weights"])["summed"]
 
 
-METRICS: dict[str, Callable[[LossType, Tensor, Tensor, Tensor], Tensor]] = {
+METRICS: dict[str, Callable[[LossType, Batch, Tensor], Tensor]] = {
     "accuracy": accuracy,
     "loss": loss,
 }
 
 
-def metric_sums(
-    names: Sequence[str], loss_type: LossType, labels: Tensor, logits: Tensor, weights: Tensor
-) -> Tensor:
+def metric_sums(names: Sequence[str], loss_type: LossType, batch: Batch, logits: Tensor) -> Tensor:
     """Sums of the metrics over a batch and, last, the sum of the weights: (len(names) + 1,)."""
-    sums = [METRICS[name](loss_type, labels, logits, weights) for name in names]
-    return torch.stack([*sums, weights.sum()])
+    sums = [METRICS[name](loss_type, batch, logits) for name in names]
+    return torch.stack([*sums, batch["weights"].sum()])

@@ -90,10 +90,9 @@ class Runtime:
         )
         self.is_accelerated = is_cuda
         self._definition = definition
-        self._model_class = definition.model_module("pytorch").Model
         self._is_distributed = num_devices > 1
         self._compile_model = compile_model
-        output_layer = self._model_class.output_layer
+        output_layer = definition.model_module("pytorch").Model.output_layer
         self.workload = PyTorchWorkload(output_layer, definition, num_examples)
         self._events: list[torch.cuda.Event] = []
         self._spec: SnapshotSpec = {}
@@ -102,7 +101,7 @@ class Runtime:
         """See ``base.Runtime.init_model``."""
         del example  # PyTorch's models know their input sizes
         torch.manual_seed(seed)
-        model = self._model_class(**self._definition.model)
+        model = self._definition.build_model("pytorch")
         self._spec = {name: _array_spec(tensor) for name, tensor in model.state_dict().items()}
         self.workload.param_shapes = {
             name: spec.ShapeTuple(tuple(p.shape)) for name, p in model.named_parameters()
@@ -180,7 +179,7 @@ class Runtime:
 
     def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[nn.Module, None]:
         """See ``base.Runtime.load_snapshot``."""
-        model = self._model_class(**self._definition.model)
+        model = self._definition.build_model("pytorch")
         _load(model, arrays)
         return self._to_device(model), None
 
@@ -216,9 +215,7 @@ class Runtime:
             logits, _ = self.workload.model_fn(
                 params, tensors, model_state, spec.ForwardPassMode.EVAL, None, False
             )
-            sums += metric_sums(
-                names, self._definition.loss_type, tensors["targets"], logits, tensors["weights"]
-            )
+            sums += metric_sums(names, self._definition.loss_type, tensors, logits)
         *totals, count = sums.tolist()
         return {name: total / count for name, total in zip(names, totals, strict=True)}
 

@@ -1,0 +1,120 @@
+"""Making a prepared split from originals: shard by shard, resumable, with progress."""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from finishline.data.progress import progress
+from finishline.data.splits import SplitWriter, is_sound
+from finishline.errors import UserError
+
+
+class ShardContent(NamedTuple):
+    """What one shard holds; see ``SplitWriter.write``."""
+
+    arrays: Mapping[str, np.ndarray]
+    records: Iterable[bytes] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardTask:
+    """One shard to make.
+
+    Attributes:
+      key: its name; the order of the keys is the order of the shards.
+      num_bytes: bytes of originals that are read for it, to measure progress.
+      make: reads the originals. Can be pickled if several processes work.
+    """
+
+    key: str
+    num_bytes: int
+    make: Callable[[], ShardContent]
+
+
+def prepare_split(
+    folder: Path,
+    tasks: Sequence[ShardTask],
+    *,
+    identity: Mapping[str, Any],
+    disk_bytes: int,
+    num_workers: int = 1,
+) -> None:
+    """Makes the split ``folder``, unless it is there and sound.
+
+    After an interruption, the same call goes on after the shards that are finished.
+
+    Args:
+      folder: ``<data_dir>/<data set>/<split>``.
+      tasks: the shards.
+      identity: what the split is made of, as JSON; see ``SplitWriter``.
+      disk_bytes: about how much the split will take.
+      num_workers: how many processes work; with 1, this one.
+
+    Raises:
+      UserError: the disk has not enough space, or a task finds an original damaged.
+    """
+    if is_sound(folder):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    writer = SplitWriter(folder, identity)
+    missing = [task for task in tasks if not writer.has(task.key)]
+    total = sum(task.num_bytes for task in tasks)
+    left = sum(task.num_bytes for task in missing)
+    check_disk(folder.parent, disk_bytes * left // max(1, total))
+    label = f"{folder.parent.name}/{folder.name}"
+    with progress(label, total, done=total - left) as advance:
+        for task, entry in _made(writer, missing, num_workers):
+            writer.note(task.key, entry)
+            advance(task.num_bytes)
+    writer.finish()
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Checks that ``needed`` bytes fit on the disk of ``folder``.
+
+    Raises:
+      UserError: they do not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"The data need about {format_bytes(needed)} in {folder}, and {format_bytes(free)} are "
+            "free; free the rest or give another --data_dir."
+        )
+
+
+def format_bytes(count: float) -> str:
+    """``count`` bytes in a unit that people read."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _made(
+    writer: SplitWriter, tasks: Sequence[ShardTask], num_workers: int
+) -> Iterator[tuple[ShardTask, dict[str, Any]]]:
+    if num_workers <= 1:
+        for task in tasks:
+            yield task, _make(writer, task)
+        return
+    context = multiprocessing.get_context("spawn")  # this process may have threads
+    with concurrent.futures.ProcessPoolExecutor(num_workers, context) as pool:
+        futures = {pool.submit(_make, writer, task): task for task in tasks}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _make(writer: SplitWriter, task: ShardTask) -> dict[str, Any]:
+    content = task.make()
+    return writer.write(task.key, content.arrays, content.records)
