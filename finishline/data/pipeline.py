@@ -150,7 +150,7 @@ def evaluation_batches(
     """
     if batch_size < 1:
         raise ValueError(f"The batch size must be positive, not {batch_size}.")
-    indices = _evaluated_indices(len(source), num_examples, seed)
+    indices = _evaluated_indices(source, num_examples, seed)
     with contextlib.ExitStack() as stack:
         if isinstance(source, RecordSource):
             source = stack.enter_context(RecordGatherer(source))
@@ -159,10 +159,15 @@ def evaluation_batches(
             yield pad_batch(batch, batch_size)
 
 
-def _evaluated_indices(n: int, num_examples: int | None, seed: int) -> np.ndarray:
+def _evaluated_indices(
+    source: Source | RecordSource, num_examples: int | None, seed: int
+) -> np.ndarray:
+    n = len(source)
     if num_examples is None or num_examples >= n:
         return np.arange(n)
-    return np.sort(TrainingOrder(n, seed).indices(0, num_examples))  # sorted reads are faster
+    # Whole blocks where there are any: single rows would touch every page of a large source.
+    order = TrainingOrder(n, seed, getattr(source, "block_size", 1))
+    return np.sort(order.indices(0, num_examples))  # sorted reads are faster
 
 
 def pad_batch(batch: dict[str, np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
