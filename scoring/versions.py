@@ -1,6 +1,6 @@
 """The versions of AlgoPerf's benchmark: workloads, targets, budgets and numbers of runs.
 
-They ship as ``scoring/data/<version>.json``. A file of one's own needs less than those have; see
+They ship with ``finishline.benchmark``. A file of one's own needs less than those have; see
 ``load_benchmark``.
 """
 
@@ -8,27 +8,18 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from finishline.benchmark import VERSIONS, Hardware, bases, load_version, targets
 from finishline.errors import UserError
 from finishline.workload import Target
 
-VERSIONS = ("0.5", "0.6", "1.0")
 RULESETS = ("external", "self")
 
 # Direction of the metrics of AlgoPerf, whose own files do not tell it.
 _MINIMIZED = {"ce_loss", "ctc_loss", "error_rate", "l1_loss", "loss", "ppl", "wer"}
 _MAXIMIZED = {"accuracy", "bleu", "mean_average_precision", "ssim"}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Hardware:
-    """A class of machines: a word in the name of its GPUs, and how many there are."""
-
-    gpu_model: str
-    gpu_count: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,20 +73,19 @@ def load_benchmark(version_or_file: str) -> Benchmark:
 
     The file is a JSON object: ``workloads`` has, by workload, ``target_metric_name``,
     ``validation_target_value`` and, for a metric that AlgoPerf does not have, ``minimize``;
-    ``base_workloads`` lists the scored ones (default: all but ``held_out_workloads``). The other
-    names in ``scoring/data/*.json`` may be there.
+    ``base_workloads`` lists the scored ones (default: all but ``held_out_workloads``). It may
+    have ``benchmark_version``, ``num_studies``, ``num_trials`` and ``self_tuning_budget_factor``,
+    ``hardware`` (as in ``finishline/benchmark/*.toml``), and of a workload ``step_hint`` and, by
+    hardware class, ``max_allowed_runtime_sec`` and ``eval_period_time_sec``.
 
     Raises:
       UserError: the file is missing or has another format.
     """
+    if version_or_file in VERSIONS:
+        return _of_version(version_or_file)
     where = f"The targets file {version_or_file}"
     try:
-        if version_or_file in VERSIONS:
-            text = resources.files("scoring").joinpath("data", f"{version_or_file}.json")
-            content = json.loads(text.read_text(encoding="utf-8"))
-        else:
-            content = json.loads(Path(version_or_file).read_text(encoding="utf-8"))
-        benchmark = _parse(content)
+        benchmark = _parse(json.loads(Path(version_or_file).read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(
             f"{where} cannot be read ({error.strerror}); give --workload_targets a file or one of"
@@ -113,6 +103,28 @@ def load_benchmark(version_or_file: str) -> Benchmark:
             " or no base workload at all; add them to 'workloads'."
         )
     return benchmark
+
+
+def _of_version(name: str) -> Benchmark:
+    version = load_version(name)
+    scored = (*version.base_workloads, *version.held_out_workloads)
+    listed = tuple(bases()) if version.has_variants else scored
+    numbers = {
+        one: version.workloads[bases()[one]] for one in listed if bases()[one] in version.workloads
+    }
+    return Benchmark(
+        version=name,
+        targets={one: targets()[one] for one in listed},
+        base_workloads=version.base_workloads,
+        held_out={one: bases()[one] for one in version.held_out_workloads},
+        num_studies=version.num_studies,
+        num_trials=version.num_trials,
+        self_tuning_factor=version.self_tuning_budget_factor,
+        hardware=version.hardware,
+        budgets={one: of.max_allowed_runtime_sec for one, of in numbers.items()},
+        eval_periods={one: of.eval_period_time_sec for one, of in numbers.items()},
+        step_hints={one: of.step_hint for one, of in numbers.items()},
+    )
 
 
 def _parse(content: Any) -> Benchmark:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from finishline.benchmark import published
 from finishline.data.prepared import ArrayDataset, Field
 from finishline.errors import UserError
 from finishline.spec import LossType
-from finishline.workload import Target, WorkloadDefinition
+from finishline.workload import WorkloadDefinition
 from workloads.mnist import idx
 
 MEAN = 0.1307
@@ -83,13 +84,10 @@ WORKLOADS = (
             make=make,
         ),
         loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
-        target=Target(metric="accuracy", minimize=False, validation=0.97, test=0.97),
         metrics=("accuracy", "loss"),
-        max_allowed_runtime_sec=60,
-        eval_period_time_sec=10,
-        step_hint=7813,
         eval_batch_size=10_000,
         num_eval_train_examples=10_000,
         model={"width": 128, "num_classes": 10},
+        **published("mnist"),
     ),
 )
