@@ -1,0 +1,116 @@
+"""Multi-head attention in flax. The PyTorch twin is ``finishline/frameworks/pytorch/attention.py``.
+
+Source: Vaswani et al., 2017, "Attention is all you need", arXiv:1706.03762, section 3.2.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from finishline.frameworks.jax.layers import dropout
+from finishline.spec import ParameterType
+
+
+class Projection(nn.Dense):
+    """A dense layer of an attention.
+
+    Attributes:
+      role: the role of the kernel, (in, out).
+    """
+
+    role: ParameterType = ParameterType.WEIGHT
+
+    @property
+    def parameter_types(self) -> Mapping[str, ParameterType]:
+        """The roles of kernel and bias."""
+        return {"kernel": self.role, "bias": ParameterType.ATTENTION_BIAS}
+
+
+class MultiHeadAttention(nn.Module):
+    """softmax(q k^T / sqrt(head width)) v in several heads, between four dense layers.
+
+    The layers ``query``, ``key``, ``value`` and ``out`` have kernels of shape (width, width); head
+    h has the columns [h * head_width, (h + 1) * head_width) of the first three. Biases are 0 at
+    the start.
+
+    Attributes:
+      width: width of inputs and outputs.
+      num_heads: number of heads; divides ``width``.
+      use_bias: whether the four layers have biases.
+      kernel_init: initialiser of the four kernels.
+    """
+
+    width: int
+    num_heads: int
+    use_bias: bool = True
+    kernel_init: Callable[..., Any] = nn.initializers.xavier_uniform()
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs_q: jax.Array,
+        inputs_kv: jax.Array | None = None,
+        *,
+        mask: jax.Array | None = None,
+        train: bool = False,
+        dropout_rate: float | jax.Array = 0.0,
+    ) -> jax.Array:
+        """What each query gathers from the values, (batch, queries, width).
+
+        Args:
+          inputs_q: what queries are made of, (batch, queries, width).
+          inputs_kv: what keys and values are made of, (batch, keys, width); None is ``inputs_q``.
+          mask: True where a query may attend to a key; broadcasts to (batch, heads, queries, keys).
+            A query that may attend to nothing gathers 0, to which ``out`` adds its bias.
+          train: whether there is dropout.
+          dropout_rate: of the attention probabilities. The Python number 0 costs nothing.
+        """
+        inputs_kv = inputs_q if inputs_kv is None else inputs_kv
+        q = self._split(self._project("query", ParameterType.ATTENTION_Q)(inputs_q))
+        k = self._split(self._project("key", ParameterType.ATTENTION_K)(inputs_kv))
+        v = self._split(self._project("value", ParameterType.ATTENTION_V)(inputs_kv))
+        if train and not _is_zero(dropout_rate):
+            x = self._attend_with_dropout(q, k, v, mask, dropout_rate)
+        else:
+            x = jax.nn.dot_product_attention(q, k, v, mask=mask)
+        if mask is not None:
+            can_attend = mask.any(axis=-1, keepdims=True)  # (batch, heads, queries, 1)
+            x = jnp.where(can_attend.swapaxes(1, 2), x, 0)  # (batch, queries, heads, head width)
+        x = x.reshape(inputs_q.shape)  # (batch, queries, width)
+        return self._project("out", ParameterType.ATTENTION_OUT)(x)
+
+    def _project(self, name: str, role: ParameterType) -> Projection:
+        return Projection(
+            self.width,
+            use_bias=self.use_bias,
+            kernel_init=self.kernel_init,
+            role=role,
+            name=name,
+        )
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        """(batch, length, width) to (batch, length, heads, head width)."""
+        return x.reshape(*x.shape[:-1], self.num_heads, self.width // self.num_heads)
+
+    def _attend_with_dropout(
+        self,
+        q: jax.Array,
+        k: jax.Array,
+        v: jax.Array,
+        mask: jax.Array | None,
+        rate: float | jax.Array,
+    ) -> jax.Array:
+        """``jax.nn.dot_product_attention``, which has no dropout, with dropout."""
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / jnp.sqrt(q.shape[-1]).astype(q.dtype)
+        if mask is not None:
+            scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+        probabilities = jax.nn.softmax(scores, axis=-1)  # (batch, heads, queries, keys)
+        probabilities = dropout(self, probabilities, rate, train=True)
+        return jnp.einsum("bhqk,bkhd->bqhd", probabilities, v)
+
+
+def _is_zero(rate: float | jax.Array) -> bool:
+    return isinstance(rate, int | float) and rate == 0
