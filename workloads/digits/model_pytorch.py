@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from finishline.frameworks.pytorch.init import lecun_normal_
-from finishline.frameworks.pytorch.layers import BatchNorm2d, dropout
+from finishline.frameworks.pytorch.layers import BatchNorm2d, channels_first, dropout
 
 
 class Model(nn.Module):
@@ -33,9 +33,7 @@ class Model(nn.Module):
 
     def forward(self, batch: Mapping[str, torch.Tensor], *, dropout_rate: float) -> torch.Tensor:
         """Logits, (batch, num_classes), of ``batch["inputs"]``, (batch, 8, 8, 1)."""
-        x = batch["inputs"].permute(0, 3, 1, 2)  # (batch, 1, 8, 8)
-        # One channel makes the layout ambiguous; batch norm on channels-last is less exact.
-        x = x.clone(memory_format=torch.contiguous_format)
+        x = channels_first(batch["inputs"])  # (batch, 1, 8, 8)
         x = F.relu(self.norm_0(self.conv_0(x)))
         x = F.relu(self.norm_1(self.conv_1(x)))
         x = F.max_pool2d(x, 2)  # (batch, widths[1], 4, 4)

@@ -20,6 +20,18 @@ def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
     return F.dropout(x, rate)
 
 
+def channels_first(images: torch.Tensor) -> torch.Tensor:
+    """Images of (batch, height, width, channels) as (batch, channels, height, width).
+
+    On a GPU they stay channels-last in memory, which its convolutions prefer; they and the layers
+    after them keep that layout by themselves, whatever the layout of the weights. On the CPU they
+    are made contiguous, because batch norm on channels-last is less exact there.
+    """
+    x = images.permute(0, 3, 1, 2)
+    # Not `contiguous`: with one channel the layout is ambiguous, and nothing would be copied.
+    return x if x.is_cuda else x.clone(memory_format=torch.contiguous_format)
+
+
 class BatchNorm2d(nn.Module):
     """Batch norm of (batch, channels, height, width) with the running statistics of flax.
 

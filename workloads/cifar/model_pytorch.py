@@ -1,0 +1,3 @@
+"""ResNet-18 with a stem for small images, in PyTorch."""
+
+from workloads.resnet.model_pytorch import Model as Model

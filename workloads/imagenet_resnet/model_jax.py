@@ -1,0 +1,3 @@
+"""ResNet-50, in flax."""
+
+from workloads.resnet.model_jax import Model as Model

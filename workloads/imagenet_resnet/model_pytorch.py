@@ -1,0 +1,3 @@
+"""ResNet-50, in PyTorch."""
+
+from workloads.resnet.model_pytorch import Model as Model

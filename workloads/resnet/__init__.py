@@ -1,0 +1,1 @@
+"""Residual networks, which the image workloads share."""
