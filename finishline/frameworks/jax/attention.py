@@ -3,6 +3,7 @@
 Source: Vaswani et al., 2017, "Attention is all you need", arXiv:1706.03762, section 3.2.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,10 +73,12 @@ class MultiHeadAttention(nn.Module):
         q = self._split(self._project("query", ParameterType.ATTENTION_Q)(inputs_q))
         k = self._split(self._project("key", ParameterType.ATTENTION_K)(inputs_kv))
         v = self._split(self._project("value", ParameterType.ATTENTION_V)(inputs_kv))
-        if train and not _is_zero(dropout_rate):
-            x = self._attend_with_dropout(q, k, v, mask, dropout_rate)
-        else:
+        rate = dropout_rate if train else 0.0
+        # The library's function has no dropout, and its softmax is in float32 in any case.
+        if _is_zero(rate) and q.dtype != jnp.float64:
             x = jax.nn.dot_product_attention(q, k, v, mask=mask)
+        else:
+            x = self._attend(q, k, v, mask, rate)
         if mask is not None:
             can_attend = mask.any(axis=-1, keepdims=True)  # (batch, heads, queries, 1)
             x = jnp.where(can_attend.swapaxes(1, 2), x, 0)  # (batch, queries, heads, head width)
@@ -95,20 +98,20 @@ class MultiHeadAttention(nn.Module):
         """(batch, length, width) to (batch, length, heads, head width)."""
         return x.reshape(*x.shape[:-1], self.num_heads, self.width // self.num_heads)
 
-    def _attend_with_dropout(
+    def _attend(
         self,
         q: jax.Array,
         k: jax.Array,
         v: jax.Array,
         mask: jax.Array | None,
-        rate: float | jax.Array,
+        dropout_rate: float | jax.Array,
     ) -> jax.Array:
-        """``jax.nn.dot_product_attention``, which has no dropout, with dropout."""
-        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / jnp.sqrt(q.shape[-1]).astype(q.dtype)
+        """``jax.nn.dot_product_attention`` with dropout of the probabilities."""
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.shape[-1])
         if mask is not None:
             scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
         probabilities = jax.nn.softmax(scores, axis=-1)  # (batch, heads, queries, keys)
-        probabilities = dropout(self, probabilities, rate, train=True)
+        probabilities = dropout(self, probabilities, dropout_rate, train=True)
         return jnp.einsum("bhqk,bkhd->bqhd", probabilities, v)
 
 
