@@ -25,7 +25,9 @@ def flax_to_torch_state_dict(
     """The ``state_dict`` of the PyTorch model that computes the same function.
 
     Kernels go from (..., in, out) to (out, in, ...): a dense layer's is transposed, a
-    convolution's goes from height, width, in, out to out, in, height, width.
+    convolution's goes from height, width, in, out to out, in, height, width. A transposed
+    convolution with ``transpose_kernel`` has height, width, out, in, which is how PyTorch's in,
+    out, height, width comes of the same rule.
 
     Args:
       params: nested dicts of arrays, flax's collection 'params'. Gradients have this form, too.

@@ -1,0 +1,1 @@
+"""A U-Net that reconstructs images of knees from undersampled magnetic resonance scans."""
