@@ -40,6 +40,17 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool("save_checkpoints", True, "Write checkpoints, so that trials can be resumed.")
 flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.compile.")
+flags.DEFINE_string(
+    "benchmark_version",
+    None,
+    "Version of AlgoPerf whose budgets, step hints and quirks apply: 0.5, 0.6 or 1.0. Default: "
+    "the newest.",
+)
+flags.DEFINE_string(
+    "hardware",
+    None,
+    "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
+)
 
 FLAGS = flags.FLAGS
 
@@ -67,6 +78,8 @@ def main(argv: list[str]) -> int:
         max_global_steps=FLAGS.max_global_steps,
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
+        benchmark_version=FLAGS.benchmark_version,
+        hardware=FLAGS.hardware,
     )
     return run(config)
 

@@ -21,7 +21,7 @@ flags.DEFINE_enum(
     "external",
     ["external", "self"],
     "external: the harness tries hyperparameter points from the search space. "
-    "self: the submission tunes itself and has 1.5 times the budget.",
+    "self: the submission tunes itself and has 1.5 times the budget (3 times in version 0.5).",
 )
 flags.DEFINE_string(
     "tuning_search_space",
@@ -49,6 +49,17 @@ flags.DEFINE_integer(
     "num_devices", None, "Devices to train on. Default: all GPUs, or the CPU.", lower_bound=1
 )
 flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.compile.")
+flags.DEFINE_string(
+    "benchmark_version",
+    None,
+    "Version of AlgoPerf whose budgets, step hints and quirks apply: 0.5, 0.6 or 1.0. Default: "
+    "the newest.",
+)
+flags.DEFINE_string(
+    "hardware",
+    None,
+    "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
+)
 flags.mark_flags_as_required(["framework", "workload", "submission_path"])
 
 FLAGS = flags.FLAGS
@@ -83,6 +94,8 @@ def main(argv: list[str]) -> int:
         max_global_steps=FLAGS.max_global_steps,
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
+        benchmark_version=FLAGS.benchmark_version,
+        hardware=FLAGS.hardware,
     )
     return run_study(config).exit_code
 

@@ -41,6 +41,8 @@ class CompetitionConfig:
     max_global_steps: int | None = None
     save_checkpoints: bool = True
     torch_compile: bool = False
+    benchmark_version: str | None = None
+    hardware: str | None = None
 
     @property
     def root(self) -> Path:
@@ -126,6 +128,8 @@ def _study(
         max_global_steps=config.max_global_steps,
         save_checkpoints=config.save_checkpoints,
         torch_compile=config.torch_compile,
+        benchmark_version=config.benchmark_version,
+        hardware=config.hardware,
     )
 
 

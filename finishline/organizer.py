@@ -173,6 +173,8 @@ def _command(study: StudyConfig, trial: TrialConfig) -> list[str]:
         "max_global_steps": study.max_global_steps,
         "save_checkpoints": study.save_checkpoints,
         "torch_compile": study.torch_compile,
+        "benchmark_version": study.benchmark_version,
+        "hardware": study.hardware,
     }
     given = {name: value for name, value in arguments.items() if value is not None}
     return [sys.executable, str(_RUNNER), *(f"--{name}={value}" for name, value in given.items())]

@@ -21,6 +21,10 @@ _FIXED = {
     "step_hint": "step_hint",
     "dropout_rate": "dropout_rate",
     "model": "the model's",
+    "benchmark_version": "--benchmark_version",
+    "hardware": "--hardware",
+    "quirks": "the quirks",
+    "matmul_precision": "matmul_precision",
     "num_devices": "--num_devices",
     "torch_compile": "--torch_compile",
 }

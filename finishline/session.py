@@ -135,6 +135,7 @@ class Session:
                 "step_hint": config.workload.step_hint,
                 "dropout_rate": config.workload.dropout_rate,
                 "quirks": sorted(config.workload.quirks),
+                "matmul_precision": config.workload.matmul_precision,
             },
             "num_devices": config.num_devices,
             "compile_model": config.compile_model,

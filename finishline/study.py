@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from finishline.benchmark import NEWEST, definition_for
 from finishline.devices import count_devices
 from finishline.display import Display, create_display
 from finishline.errors import InfrastructureError, Status, UserError
@@ -53,6 +54,8 @@ class StudyConfig:
       max_global_steps: step after which training ends.
       save_checkpoints: whether trials can be resumed.
       torch_compile: whether PyTorch models are compiled.
+      benchmark_version: the version of the benchmark; None is the newest.
+      hardware: its class of machines whose budgets apply; None is the usual one.
     """
 
     submission_path: str
@@ -74,6 +77,8 @@ class StudyConfig:
     max_global_steps: int | None = None
     save_checkpoints: bool = True
     torch_compile: bool = False
+    benchmark_version: str | None = None
+    hardware: str | None = None
 
 
 def plan_study(config: StudyConfig) -> list[TrialConfig]:
@@ -85,7 +90,8 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     submission = find_submission(config.submission_path, config.framework)
     check_submission(submission)
     _check_installed(config.framework)
-    workload = find_workload(config.workload)
+    version = config.benchmark_version or NEWEST
+    workload = definition_for(find_workload(config.workload), version, config.hardware)
     points = _points(config, submission, workload)
     first, last = _index_range(config, len(points))
     study = f"{submission.name}/study_{config.study}/{workload.name}_{config.framework}"
@@ -107,6 +113,8 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             max_global_steps=config.max_global_steps,
             save_checkpoints=config.save_checkpoints,
             compile_model=config.torch_compile,
+            benchmark_version=version,
+            hardware=config.hardware,
         )
         for index in range(first, last)
     ]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import finishline
+from finishline.benchmark import NEWEST, load_version
 from finishline.errors import Status
 from finishline.sandbox import landlock_version
 from finishline.seeds import TrialSeeds
 from finishline.submission import SubmissionFile
 from finishline.workload import WorkloadDefinition
 
-SELF_TUNING_BUDGET_FACTOR = 1.5
 _PACKAGES = {
     "jax": ("jax", "jaxlib", "flax", "optax", "numpy"),
     "pytorch": ("torch", "numpy"),
@@ -40,6 +40,8 @@ class TrialConfig:
       save_checkpoints: whether the trial can be resumed.
       compile_model: whether PyTorch models go through ``torch.compile``.
       stop_at_target: whether reaching the target ends the trial; False to set targets.
+      benchmark_version: the version of the benchmark by whose numbers it goes.
+      hardware: the class of machines whose budgets apply; None is the version's usual one.
     """
 
     workload: WorkloadDefinition
@@ -56,6 +58,8 @@ class TrialConfig:
     save_checkpoints: bool = True
     compile_model: bool = False
     stop_at_target: bool = True
+    benchmark_version: str = NEWEST
+    hardware: str | None = None
 
     @property
     def seeds(self) -> TrialSeeds:
@@ -67,7 +71,7 @@ class TrialConfig:
     @property
     def budget_sec(self) -> float:
         """Seconds of submission time that this trial may take."""
-        factor = SELF_TUNING_BUDGET_FACTOR if self.tuning_ruleset == "self" else 1.0
+        factor = load_version(self.benchmark_version).budget_factor(self.tuning_ruleset)
         return factor * self.workload.max_allowed_runtime_sec
 
     def describe(self) -> dict[str, Any]:
@@ -85,6 +89,8 @@ class TrialConfig:
             "hyperparameters": self.hyperparameters,
             "root_seed": self.root_seed,
             "seeds": dataclasses.asdict(self.seeds),
+            "benchmark_version": self.benchmark_version,
+            "hardware": load_version(self.benchmark_version).hardware_class(self.hardware),
             "target": {
                 "metric": workload.target.metric,
                 "minimize": workload.target.minimize,
@@ -97,6 +103,7 @@ class TrialConfig:
             "dropout_rate": workload.dropout_rate,
             "model": workload.model_config,
             "quirks": sorted(workload.quirks),
+            "matmul_precision": workload.matmul_precision,
             "num_devices": self.num_devices,
             "max_global_steps": self.max_global_steps,
             "save_checkpoints": self.save_checkpoints,

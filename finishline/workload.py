@@ -127,6 +127,9 @@ class WorkloadDefinition:
       mini_dataset: the small data set of the same kind, or None if ``dataset`` is small.
       quirk_models: the entries of ``model`` that reproduce a quirk, by its name.
       quirks: names of the known defects of published benchmarks that are reproduced.
+      matmul_precision: 'highest' for products of matrices in float32, 'high' for TensorFloat-32
+        where the device has it; for both frameworks, convolutions too.
+      task: what is learnt, in a few words.
       batch_size_name: the name under which submissions that do not know this workload are asked
         for a batch size.
       is_embedded: whether the data comes with the project or is generated, so that the workload
@@ -150,6 +153,8 @@ class WorkloadDefinition:
     mini_dataset: Dataset | None = None
     quirk_models: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     quirks: frozenset[str] = frozenset()
+    matmul_precision: str = "highest"
+    task: str = ""
     batch_size_name: str = "mnist"
     is_embedded: bool = False
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from finishline.trial import SELF_TUNING_BUDGET_FACTOR
+from finishline.benchmark import NEWEST, load_version
 from finishline.workload import all_workloads
 from scoring import diagnostics, explanation, profiles, statistics
 from scoring.reading import Curve
@@ -122,7 +122,7 @@ class Builder:
             budget = benchmark.budget(name, options.ruleset)
             period, hint = benchmark.eval_period(name), benchmark.step_hints.get(name)
         elif (known := all_workloads().get(name)) is not None:
-            factor = SELF_TUNING_BUDGET_FACTOR if options.ruleset == "self" else 1.0
+            factor = load_version(NEWEST).budget_factor(options.ruleset)
             budget = factor * known.max_allowed_runtime_sec
             period, hint = float(known.eval_period_time_sec), known.step_hint
         else:

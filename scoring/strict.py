@@ -89,8 +89,9 @@ class TrialCheck:
         if limit is not None:
             yield "budget", f"ended after at most {limit} steps instead of by its budget"
         version = content.get("benchmark_version")
-        if version is not None and version != self._benchmark.version:
-            yield "version", f"ran version {version} instead of {self._benchmark.version}"
+        wanted = self._benchmark.version
+        if version is not None and wanted is not None and version != wanted:
+            yield "version", f"ran version {version} instead of {wanted}"
 
     def _check_budget(
         self, trial: Trial, log: Evaluations, hardware: str | None

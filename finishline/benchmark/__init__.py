@@ -76,6 +76,10 @@ class Version:
     hardware: Mapping[str, Hardware]
     workloads: Mapping[str, Numbers]
 
+    def budget_factor(self, ruleset: str) -> float:
+        """What budgets are multiplied by under ``ruleset``, 'external' or 'self'."""
+        return self.self_tuning_budget_factor if ruleset == "self" else 1.0
+
     def hardware_class(self, name: str | None) -> str:
         """The class called ``name``; None is the usual one.
 

@@ -58,6 +58,7 @@ FLAGS = {
     "rng_seed": (7, ("--rng_seed 0 instead of 7",)),
     "num_devices": (2, ("--num_devices 1 instead of 2",)),
     "torch_compile": (True, ("--torch_compile False instead of True",)),
+    "benchmark_version": ("0.5", ("--benchmark_version 1.0 instead of 0.5", "--hardware 4xA100")),
 }
 
 
@@ -93,6 +94,7 @@ WORKLOADS = {
     "step_hint": (3, "step_hint"),
     "eval_period_time_sec": (50.0, "eval_period_time_sec"),
     "dropout_rate": (0.25, "dropout_rate"),
+    "matmul_precision": ("high", "matmul_precision"),
 }
 
 
@@ -110,6 +112,13 @@ def test_another_target_is_told(config, monkeypatch):
     target = dataclasses.replace(find_workload("digits").target, validation=0.5)
     change_workload(monkeypatch, target=target)
     with pytest.raises(UserError, match=r"the target's validation .* instead of 0\.5"):
+        plan_study(dataclasses.replace(config, resume=True))
+
+
+def test_other_quirks_are_told(config, monkeypatch):
+    start(config)
+    change_workload(monkeypatch, quirks=frozenset({"odd"}))
+    with pytest.raises(UserError, match=r"the quirks \[\] instead of \['odd'\]"):
         plan_study(dataclasses.replace(config, resume=True))
 
 

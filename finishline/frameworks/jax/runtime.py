@@ -80,6 +80,7 @@ class Runtime:
         compile_model: bool = False,
     ):
         del compile_model  # submissions compile their own step with jax.jit
+        jax.config.update("jax_default_matmul_precision", definition.matmul_precision)
         if num_devices > jax.local_device_count():
             raise InfrastructureError(
                 f"{num_devices} devices are asked for; JAX sees {jax.local_device_count()}."

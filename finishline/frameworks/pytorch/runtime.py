@@ -80,6 +80,8 @@ class Runtime:
         num_devices: int = 1,
         compile_model: bool = False,
     ):
+        torch.set_float32_matmul_precision(definition.matmul_precision)
+        torch.backends.cudnn.allow_tf32 = definition.matmul_precision != "highest"
         is_cuda = torch.cuda.is_available()
         if num_devices > 1 and is_cuda and num_devices > torch.cuda.device_count():
             raise InfrastructureError(
