@@ -12,6 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from finishline import commandline
+from finishline.suites import all_suites
 
 flags.DEFINE_string("config", None, "TOML file with flags, by name and without dashes.")
 flags.DEFINE_list(
@@ -20,8 +21,13 @@ flags.DEFINE_list(
     "Submissions: files, folders, or names of reference submissions.",
 )
 flags.DEFINE_list("workloads", None, "Workloads; see also --suite.")
-flags.DEFINE_string(
-    "suite", "embedded", "A named set of workloads, where --workloads is not given."
+flags.DEFINE_enum(
+    "suite",
+    "embedded",
+    list(all_suites()),
+    "A set of workloads, where --workloads is not given. "
+    + "; ".join(f"{name}: {suite.about}" for name, suite in all_suites().items())
+    + ".",
 )
 flags.DEFINE_list("frameworks", ["jax", "pytorch"], "Frameworks to run the submissions in.")
 flags.DEFINE_enum("tuning_ruleset", "external", ["external", "self"], "See submission_runner.py.")
@@ -60,12 +66,12 @@ def main(argv: list[str]) -> int:
     del argv
     if FLAGS.config:
         commandline.read_toml(Path(FLAGS.config))
-    from finishline.competition import CompetitionConfig, suite
+    from finishline.competition import CompetitionConfig
     from finishline.organizer import run
 
     config = CompetitionConfig(
         submissions=FLAGS.submissions,
-        workloads=FLAGS.workloads or suite(FLAGS.suite),
+        workloads=FLAGS.workloads or all_suites()[FLAGS.suite].workloads,
         frameworks=FLAGS.frameworks,
         tuning_ruleset=FLAGS.tuning_ruleset,
         num_studies=FLAGS.num_studies,

@@ -10,7 +10,7 @@ from finishline.frameworks import FRAMEWORKS
 from finishline.study import DEFAULT_NUM_TRIALS, StudyConfig, plan_study
 from finishline.submission import is_written_for
 from finishline.trial import TrialConfig
-from finishline.workload import all_workloads, find_workload
+from finishline.workload import find_workload
 
 _REFERENCE = Path(__file__).resolve().parent.parent / "reference_submissions"
 
@@ -48,18 +48,6 @@ class CompetitionConfig:
     def root(self) -> Path:
         """The folder of the competition."""
         return self.experiment_dir.absolute() / self.experiment_name
-
-
-def suite(name: str) -> list[str]:
-    """The workloads of a suite.
-
-    Raises:
-      UserError: there is no such suite.
-    """
-    suites = {"embedded": [w.name for w in all_workloads().values() if w.is_embedded]}
-    if name not in suites:
-        raise UserError(f"There is no suite {name!r}; use one of: {', '.join(suites)}.")
-    return suites[name]
 
 
 def plan(config: CompetitionConfig) -> list[tuple[StudyConfig, TrialConfig]]:

@@ -36,11 +36,15 @@ class Dataset(Protocol):
         a preprocessing of its own; ``Dataset`` objects of one name prepare the same.
       num_examples: examples by split.
       fields: the fields of an example as evaluation sees it.
+      origin: where the originals come from, in one line: "generated", or who gives them to whom.
+      disk_bytes: about what the prepared splits take on the disk, if known.
     """
 
     name: str
     num_examples: Mapping[str, int]
     fields: Mapping[str, Field]
+    origin: str
+    disk_bytes: int | None
 
     def folder(self, data_dir: Path, split: str) -> Path:
         """The folder that holds ``split`` ('train', 'validation' or 'test') and nothing else."""

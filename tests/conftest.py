@@ -24,7 +24,8 @@ beartype_packages(
 
 from finishline.frameworks.environment import prepare_environment  # noqa: E402
 from finishline.records import read_events  # noqa: E402
-from finishline.workload import all_workloads  # noqa: E402
+from finishline.suites import all_suites  # noqa: E402
+from finishline.workload import find_workload  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,11 +34,10 @@ prepare_environment("pytorch")  # as in the harness's processes, before PyTorch 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
-    """The embedded data sets, prepared."""
+    """The data of the ``embedded`` suite, prepared; trials make other embedded data at need."""
     folder = tmp_path_factory.mktemp("data")
-    for workload in all_workloads().values():
-        if workload.is_embedded:
-            workload.dataset.prepare(folder)
+    for name in all_suites()["embedded"].workloads:
+        find_workload(name).dataset.prepare(folder)
     return folder
 
 

@@ -30,11 +30,15 @@ class StoredDataset:
       name: name of the data set and of its folder, ``<data_dir>/<name>/<split>/``.
       num_examples: examples by split.
       fields: the fields of an example.
+      origin: where the originals come from, in one line.
+      disk_bytes: about what the prepared splits take on the disk, if known.
     """
 
     name: str
     num_examples: Mapping[str, int]
     fields: Mapping[str, Field]
+    origin: str = ""
+    disk_bytes: int | None = None
 
     def folder(self, data_dir: Path, split: str) -> Path:
         """The folder that holds ``split`` and nothing else."""

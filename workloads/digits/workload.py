@@ -57,11 +57,14 @@ WORKLOADS = (
     WorkloadDefinition(
         name="digits",
         package="workloads.digits",
+        task="classification of 8 x 8 images of digits",
         dataset=ArrayDataset(
             name="digits",
             num_examples={"train": 997, "validation": NUM_VALIDATION, "test": NUM_TEST},
             fields={"inputs": Field((8, 8, 1), "float32"), "targets": Field((), "int32")},
             make=make,
+            origin="comes with scikit-learn",
+            disk_bytes=480_000,
         ),
         loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
         target=Target(metric="accuracy", minimize=False, validation=0.9875, test=0.99),

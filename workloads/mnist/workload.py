@@ -77,11 +77,14 @@ WORKLOADS = (
     WorkloadDefinition(
         name="mnist",
         package="workloads.mnist",
+        task="classification of handwritten digits",
         dataset=ArrayDataset(
             name="mnist",
             num_examples={"train": 50_000, "validation": 10_000, "test": 10_000},
             fields={"inputs": Field((784,), "float32"), "targets": Field((), "int32")},
             make=make,
+            origin="open: the four original files, by hand",
+            disk_bytes=220_000_000,
         ),
         loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
         metrics=("accuracy", "loss"),

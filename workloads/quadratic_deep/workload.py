@@ -35,11 +35,14 @@ WORKLOADS = (
     WorkloadDefinition(
         name="quadratic_deep",
         package="workloads.quadratic_deep",
+        task="noisy 100-dimensional quadratic of DeepOBS",
         dataset=ArrayDataset(
             name="quadratic_deep",
             num_examples=dict.fromkeys(SPLITS, problem.NUM_POINTS),
             fields={"inputs": Field((100,), "float32"), "targets": Field((), "float32")},
             make=make,
+            origin="generated",
+            disk_bytes=1_240_000,
         ),
         # The model's outputs are losses, and all are positive: their mean is the distance to 0.
         loss_type=LossType.MEAN_ABSOLUTE_ERROR,
