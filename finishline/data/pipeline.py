@@ -1,13 +1,13 @@
 """The batches of training and of evaluation, the same for every framework."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from finishline.data.keyed import ExampleRandom
-from finishline.data.records import RecordBatches, RecordGatherer, RecordSource
+from finishline.data.records import RecordBatches, RecordSource, read_examples
 from finishline.data.shuffle import TrainingOrder, rank_slice
 from finishline.data.sources import AugmentedSource, Source
 
@@ -151,12 +151,19 @@ def evaluation_batches(
     if batch_size < 1:
         raise ValueError(f"The batch size must be positive, not {batch_size}.")
     indices = _evaluated_indices(source, num_examples, seed)
-    with contextlib.ExitStack() as stack:
-        if isinstance(source, RecordSource):
-            source = stack.enter_context(RecordGatherer(source))
-        for start in range(0, len(indices), batch_size):
-            batch = source.gather(indices[start : start + batch_size])
+    with contextlib.closing(_evaluated_batches(source, indices, batch_size)) as batches:
+        for batch in batches:
             yield pad_batch(batch, batch_size)
+
+
+def _evaluated_batches(
+    source: Source | RecordSource, indices: np.ndarray, batch_size: int
+) -> Generator[dict[str, np.ndarray]]:
+    if isinstance(source, RecordSource):
+        yield from read_examples(source, indices, batch_size)
+        return
+    for start in range(0, len(indices), batch_size):
+        yield source.gather(indices[start : start + batch_size])
 
 
 def _evaluated_indices(

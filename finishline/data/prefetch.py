@@ -1,5 +1,6 @@
 """A thread that prepares batches ahead of the training loop."""
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -67,6 +68,11 @@ class Prefetcher(Iterator[Any]):
                 self._items.put((None, error))
                 return
             self._items.put(item)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _drain(items: queue.Queue) -> None:

@@ -1,23 +1,31 @@
-"""Data that are read record by record, from files: the counterpart of ``Source`` on grain.
+"""Data that are read record by record, by threads that work ahead: the counterpart of ``Source``.
 
 Order, batches, ``position`` and the ranks' slices are those of ``pipeline.TrainingBatches``. What
-differs is that threads, or processes, read ahead, and that records can be augmented.
+differs is that threads read ahead, and that records are augmented one by one.
 """
 
 import abc
+import collections
 import concurrent.futures
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import itertools
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from finishline.data.keyed import batch_generator, example_generator
+from finishline.data.prefetch import available_cores
 from finishline.data.shuffle import TrainingOrder, rank_slice
 
 Example = Mapping[str, np.ndarray]
 Batch = dict[str, np.ndarray]
 
-_RECORDS_PER_PART = 32  # at most; see _Parts
+_RECORDS_PER_PART = 32  # at most; what a thread reads at a time
+
+T = TypeVar("T")
+# The parts of one batch: which rows they fill, and what there is to read.
+_Plan = Sequence[tuple[slice, T]]
 
 
 class RecordSource(abc.ABC):
@@ -25,8 +33,6 @@ class RecordSource(abc.ABC):
 
     A record is what is stored, for instance a JPEG and its label; ``preprocess`` and ``augment``
     make examples of it. The fields of examples have the same shapes in all of them.
-
-    It is pickled if worker processes read it, so it opens its files when they are needed first.
     """
 
     @abc.abstractmethod
@@ -60,7 +66,7 @@ class RecordSource(abc.ABC):
 
     def gather(self, indices: np.ndarray) -> Batch:
         """The examples at ``indices`` as evaluation sees them, stacked."""
-        return _stack([self.preprocess(self[index]) for index in indices.tolist()])
+        return stack([self.preprocess(self[index]) for index in indices.tolist()])
 
 
 class RecordBatches(Iterator[dict[str, np.ndarray]]):
@@ -80,8 +86,7 @@ class RecordBatches(Iterator[dict[str, np.ndarray]]):
         position: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        num_threads: int = 16,
-        num_workers: int = 0,
+        num_threads: int | None = None,
     ):
         """Starts at ``position``. See ``pipeline.TrainingBatches`` for what is not said here.
 
@@ -92,24 +97,18 @@ class RecordBatches(Iterator[dict[str, np.ndarray]]):
           position: how many examples of the training order to pass over.
           rank: which slice of each batch to hand out.
           world_size: number of slices.
-          num_threads: how many threads read, in each process.
-          num_workers: how many processes read; with 0, the threads of this one. Processes pay
-            where decoding holds Python's lock.
+          num_threads: how many threads read ahead; None is one a core. With 0, a batch is read
+            when it is asked for, by who asks.
 
         Raises:
           ValueError: a number is out of range.
         """
         self.position = position
         self._batch_size = batch_size
-        part = rank_slice(batch_size, rank, world_size)
-        parts = _Parts(
-            source,
-            TrainingOrder(len(source), seed),
-            first=position,
-            batch_size=batch_size,
-            rank_slice=part,
-        )
-        self._batches = _read_ahead(parts, num_threads, num_workers)
+        self._source = source
+        self._order = TrainingOrder(len(source), seed)
+        plans = _training_plans(position, batch_size, rank_slice(batch_size, rank, world_size))
+        self._batches = read_ahead(plans, self._read, num_threads)
 
     def __next__(self) -> dict[str, np.ndarray]:
         batch = next(self._batches)
@@ -117,103 +116,144 @@ class RecordBatches(Iterator[dict[str, np.ndarray]]):
         return batch
 
     def close(self) -> None:
-        """Ends the threads and processes that read ahead."""
+        """Ends the threads that read ahead."""
         self._batches.close()
 
-
-class RecordGatherer:
-    """A record source as a ``Source``, for evaluation: threads read the records of a batch."""
-
-    def __init__(self, source: RecordSource, num_threads: int = 16):
-        self._source = source
-        self._threads = concurrent.futures.ThreadPoolExecutor(num_threads)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def gather(self, indices: np.ndarray) -> Batch:
-        """The examples at ``indices``, not augmented."""
-        return _stack(list(self._threads.map(self._read, indices.tolist())))
-
-    def _read(self, index: int) -> Example:
-        return self._source.preprocess(self._source[index])
-
-    def __enter__(self) -> "RecordGatherer":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
+    def _read(self, part: tuple[int, range]) -> Batch:
+        """A part of a batch: where the batch starts, and the part's positions."""
+        batch_start, positions = part
+        n, seed = self._order.n, self._order.seed
+        indices = self._order.indices(positions.start, positions.stop).tolist()
+        examples = []
+        for position, index in zip(positions, indices, strict=True):
+            rng = example_generator(seed, position // n, index)
+            examples.append(self._source.augment(self._source[index], rng))
+        return self._source.mix(stack(examples), batch_generator(seed, batch_start))
 
 
-class _Parts:
-    """One rank's examples from a position on, in parts of equal size; practically endless.
+def _training_plans(
+    position: int, batch_size: int, rank_slice: slice
+) -> Iterator[_Plan[tuple[int, range]]]:
+    """The plans of one rank's batches from ``position`` on; endless."""
+    rank_size = rank_slice.stop - rank_slice.start
+    rows = _parts(rank_size, _part_size(rank_size))
+    for batch_start in itertools.count(position, batch_size):
+        first = batch_start + rank_slice.start
+        yield [(part, (batch_start, range(first + part.start, first + part.stop))) for part in rows]
 
-    A part lies within one batch. It is what one thread reads at a time: a task for each record
-    would cost more than many a record.
+
+def read_examples(
+    source: RecordSource, indices: np.ndarray, batch_size: int, num_threads: int | None = None
+) -> Generator[Batch]:
+    """The examples at ``indices`` as evaluation sees them, in batches; the last may be smaller.
+
+    Args:
+      source: the examples.
+      indices: int64, shape (n,).
+      batch_size: examples a batch.
+      num_threads: see ``RecordBatches``.
+    """
+    batches = (indices[i : i + batch_size] for i in range(0, len(indices), batch_size))
+    plans = (
+        [(rows, batch[rows]) for rows in _parts(len(batch), _RECORDS_PER_PART)] for batch in batches
+    )
+    return read_ahead(plans, source.gather, num_threads)
+
+
+def read_ahead(
+    plans: Iterable[_Plan[T]], read: Callable[[T], Batch], num_threads: int | None = None
+) -> Generator[Batch]:
+    """A generator of batches in the order of ``plans``; threads read a few of them ahead.
+
+    An error of ``read`` is raised at the place of its batch, and nothing comes after it.
+
+    Args:
+      plans: the parts of each batch.
+      read: reads one part; called by several threads at once.
+      num_threads: see ``RecordBatches``.
+    """
+    num_threads = available_cores() if num_threads is None else num_threads
+    if num_threads == 0:
+        for plan in plans:
+            batch = _Batch(plan)
+            for rows, part in plan:
+                batch.put(rows, read(part))
+            yield batch.arrays
+        return
+    pending: collections.deque[_PendingBatch] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(num_threads, "read") as pool:
+        try:
+            for plan in plans:
+                pending.append(_PendingBatch(pool, plan, read))
+                # Enough that no thread waits, even while one slow part holds its batch back.
+                if len(pending) > 1 + -(-num_threads // len(plan)):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Batch:
+    """A batch in the making: threads put parts into it.
+
+    Attributes:
+      arrays: by field; complete when every part has been put.
     """
 
+    def __init__(self, plan: _Plan[Any]):
+        self._size = plan[-1][0].stop
+        self._lock = threading.Lock()
+        self.arrays: Batch = {}
+
+    def put(self, rows: slice, examples: Batch) -> None:
+        """Puts examples into their rows."""
+        if rows == slice(0, self._size):
+            self.arrays = examples
+            return
+        with self._lock:
+            if not self.arrays:
+                self.arrays = {
+                    name: np.empty((self._size, *array.shape[1:]), array.dtype)
+                    for name, array in examples.items()
+                }
+        for name, array in examples.items():
+            self.arrays[name][rows] = array
+
+
+class _PendingBatch:
+    """A batch that a pool of threads is reading."""
+
     def __init__(
-        self,
-        source: RecordSource,
-        order: TrainingOrder,
-        *,
-        first: int,
-        batch_size: int,
-        rank_slice: slice,
+        self, pool: concurrent.futures.Executor, plan: _Plan[T], read: Callable[[T], Batch]
     ):
-        """Batch b is positions [first + b * batch_size, ...), and ``rank_slice`` of it ours."""
-        self._source = source
-        self._order = order
-        self._first = first
-        self._batch_size = batch_size
-        self._offset = rank_slice.start
-        rank_size = rank_slice.stop - rank_slice.start
-        self.size = _part_size(rank_size)
-        self.per_batch = rank_size // self.size
+        self._batch = _Batch(plan)
+        self._read = read
+        self._parts = [pool.submit(self._fill, rows, part) for rows, part in plan]
 
-    def __len__(self) -> int:
-        return 2**60
+    def result(self) -> Batch:
+        """The batch; waits for it."""
+        for part in self._parts:
+            part.result()
+        return self._batch.arrays
 
-    def __getitem__(self, i: int) -> Batch:
-        batch, part = divmod(i, self.per_batch)
-        batch_start = self._first + batch * self._batch_size
-        start = batch_start + self._offset + part * self.size
-        indices = self._order.indices(start, start + self.size).tolist()
-        positions = range(start, start + self.size)
-        examples = _stack([self._read(*pair) for pair in zip(positions, indices, strict=True)])
-        return self._source.mix(examples, batch_generator(self._order.seed, batch_start))
+    def _fill(self, rows: slice, part: Any) -> None:
+        self._batch.put(rows, self._read(part))
 
-    def _read(self, position: int, index: int) -> Example:
-        rng = example_generator(self._order.seed, position // self._order.n, index)
-        return self._source.augment(self._source[index], rng)
+
+def _parts(size: int, part_size: int) -> list[slice]:
+    """The rows of a batch of ``size``, cut into parts."""
+    return [slice(i, min(i + part_size, size)) for i in range(0, size, part_size)]
 
 
 def _part_size(rank_size: int) -> int:
-    """The largest part that divides a rank's batch; even if the batch is, so that pairs stay."""
-    step = 2 if rank_size % 2 == 0 else 1
-    return max(d for d in range(step, _RECORDS_PER_PART + 1, step) if rank_size % d == 0)
+    """Rows a part: even if the batch is, so that neighbours can be mixed in pairs.
+
+    A batch smaller than two full parts is halved, so that two threads share it.
+    """
+    return min(_RECORDS_PER_PART, max(2, rank_size // 2 // 2 * 2))
 
 
-def _read_ahead(parts: _Parts, num_threads: int, num_workers: int) -> Any:
-    """An iterator of batches, in order; about two batches are read ahead, or a part a thread."""
-    import grain  # takes seconds, and imports JAX
-    from absl import flags
-
-    options = grain.ReadOptions(num_threads, max(num_threads, 2 * parts.per_batch))
-    read = grain.MapDataset.source(parts).to_iter_dataset(options)
-    if num_workers > 0:
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # grain reads its flags, which then have their defaults
-        # The processes take turns by the part, so their number does not show in the batches.
-        read = read.mp_prefetch(grain.MultiprocessingOptions(num_workers))
-    return iter(read.batch(parts.per_batch, batch_fn=_concatenate))
-
-
-def _stack(examples: Sequence[Example]) -> Batch:
+def stack(examples: Sequence[Example]) -> Batch:
+    """A batch of ``examples``, by field."""
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-
-
-def _concatenate(parts: Sequence[Batch]) -> Batch:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
