@@ -46,10 +46,10 @@ class ImageNet(StoredDataset):
         """Makes the splits that are missing or damaged; see ``Dataset.prepare``."""
         missing = self.missing_splits(data_dir)
         if missing:
-            from workloads.imagenet import originals
+            from workloads.imagenet.originals import prepare_splits
 
             folder = Path(data_dir) / self.name if source is None else source
-            originals.prepare(self, data_dir, folder, missing, num_workers)
+            prepare_splits(self, data_dir, folder, missing, num_workers)
 
     def open(
         self, data_dir: Path, split: str, quirks: frozenset[str] = frozenset()
@@ -75,10 +75,10 @@ class ImageNetMini(ImageNet):
         """Makes up originals and prepares them as those of ImageNet are; takes seconds."""
         del source
         if not self.is_prepared(data_dir):
-            from workloads.imagenet import textures
+            from workloads.imagenet.textures import write_originals
 
             with tempfile.TemporaryDirectory() as folder:
-                textures.write_originals(Path(folder), self.num_examples, self.num_classes)
+                write_originals(Path(folder), self.num_examples, self.num_classes)
                 super().prepare(data_dir, Path(folder), num_workers)
 
 

@@ -1,0 +1,151 @@
+"""Made-up images in twelve classes: textures of stripes, discs, bricks and the like.
+
+A class is a kind of pattern. Scale, direction, colours, light, noise and a weaker pattern of
+another class on top vary from image to image. Every pattern is a mirror image of itself and fills
+the image, so that flips and crops leave the class as it is. Test images are noisier, as
+ImageNet-v2 is harder than the validation images.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from finishline.data.keyed import example_generator
+from workloads.imagenet.made_up import Labelled, write_archives
+
+_SEED = 4
+_TURN = 2 * np.pi
+_SIDES = (48, 81)  # of images, in pixels
+_PERIODS = (8.0, 20.0)  # of patterns, in pixels
+_RIVAL = 0.45  # the largest weight of the other pattern
+_NOISE = {"train": 0.2, "validation": 0.2, "test": 0.25}  # the largest; colours span 1
+
+
+def write_originals(folder: Path, num_examples: Mapping[str, int], num_classes: int) -> None:
+    """Writes archives in the form of ImageNet's.
+
+    Args:
+      folder: where to.
+      num_examples: number of images by split.
+      num_classes: number of classes, at most 12; images are spread evenly over them.
+    """
+    splits = {
+        split: [labelled_jpeg(split, i, num_classes) for i in range(count)]
+        for split, count in num_examples.items()
+    }
+    write_archives(folder, num_classes, **splits)
+
+
+def labelled_jpeg(split: str, index: int, num_classes: int) -> Labelled:
+    """The image ``index`` of ``split`` and its label, always the same."""
+    rng = example_generator(_SEED, list(_NOISE).index(split), index)
+    label = index % num_classes
+    buffer = io.BytesIO()
+    image = Image.fromarray(draw(label, num_classes, _NOISE[split], rng))
+    image.save(buffer, "JPEG", quality=int(rng.integers(70, 95)))
+    return label, buffer.getvalue()
+
+
+def draw(label: int, num_classes: int, noise: float, rng: np.random.Generator) -> np.ndarray:
+    """An image of class ``label``: uint8, (height, width, 3)."""
+    height, width = rng.integers(*_SIDES, size=2).tolist()
+    rival = (label + int(rng.integers(1, num_classes))) % num_classes
+    weight = rng.uniform(0, _RIVAL)
+    pattern = (1 - weight) * _pattern(label, height, width, rng)
+    pattern += weight * _pattern(rival, height, width, rng)
+    middle, contrast = rng.uniform(0.3, 0.7, 3), rng.uniform(0.1, 0.4, 3)
+    colours = contrast * rng.choice([-1, 1], 3)
+    light = np.linspace(-1, 1, width) * rng.uniform(-0.15, 0.15)
+    image = middle + pattern[..., None] * colours + light[:, None]
+    image += rng.standard_normal(image.shape, np.float32) * rng.uniform(0, noise)
+    return (255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def _pattern(label: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A pattern with values from -1 to 1, at a random scale, direction and place."""
+    angle, period = rng.uniform(0, _TURN), np.exp(rng.uniform(*np.log(_PERIODS)))
+    y = (np.arange(height)[:, None] - height * rng.uniform(0.25, 0.75)) / period
+    x = (np.arange(width)[None, :] - width * rng.uniform(0.25, 0.75)) / period
+    u = np.cos(angle) * x + np.sin(angle) * y
+    v = np.cos(angle) * y - np.sin(angle) * x
+    return PATTERNS[label](u, v)
+
+
+def _cell(u: np.ndarray) -> np.ndarray:
+    """The distance from the middle of the cell of width 1 that ``u`` lies in, signed."""
+    return u - np.rint(u)
+
+
+def _inside(distance: np.ndarray, limit: float) -> np.ndarray:
+    return np.where(distance < limit, 1.0, -1.0)
+
+
+def _stripes(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    del v
+    return np.sin(_TURN * u)
+
+
+def _checkers(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.sign(np.sin(_TURN / 2 * u) * np.sin(_TURN / 2 * v))
+
+
+def _discs(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return _inside(np.hypot(_cell(u), _cell(v)), 0.33)
+
+
+def _rings(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return _inside(np.abs(np.hypot(_cell(u), _cell(v)) - 0.33), 0.11)
+
+
+def _grid(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return _inside(np.minimum(np.abs(_cell(u)), np.abs(_cell(v))), 0.12)
+
+
+def _zigzag(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.sin(_TURN * (u + 2 * np.abs(_cell(v / 2))))
+
+
+def _waves(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.sin(_TURN * (u + 0.3 * np.sin(_TURN / 2 * v)))
+
+
+def _crosses(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    x, y = np.abs(_cell(u)), np.abs(_cell(v))
+    return _inside(np.where(np.maximum(x, y) < 0.35, np.minimum(x, y), 1.0), 0.12)
+
+
+def _squares(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return _inside(np.maximum(np.abs(_cell(u)), np.abs(_cell(v))), 0.29)
+
+
+def _bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    row = np.rint(v)
+    joint = np.abs(_cell(u / 2 + row / 2)) * 2
+    return _inside(np.minimum(joint, 0.5 - np.abs(_cell(v))), 0.12)
+
+
+def _rays(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.sin(8 * np.arctan2(v, u))
+
+
+def _circles(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.sin(_TURN * np.hypot(u, v))
+
+
+PATTERNS: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
+    _stripes,
+    _checkers,
+    _discs,
+    _rings,
+    _grid,
+    _zigzag,
+    _waves,
+    _crosses,
+    _squares,
+    _bricks,
+    _rays,
+    _circles,
+)
