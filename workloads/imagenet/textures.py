@@ -18,8 +18,8 @@ from workloads.imagenet.made_up import Labelled, write_archives
 
 _SEED = 4
 _TURN = 2 * np.pi
-_SIDES = (48, 81)  # of images, in pixels
-_PERIODS = (8.0, 20.0)  # of patterns, in pixels
+_SIDES = (40, 57)  # of images, in pixels
+_PERIODS = (7.0, 16.0)  # of patterns, in pixels
 _RIVAL = 0.45  # the largest weight of the other pattern
 _NOISE = {"train": 0.2, "validation": 0.2, "test": 0.25}  # the largest; colours span 1
 
@@ -43,15 +43,28 @@ def labelled_jpeg(split: str, index: int, num_classes: int) -> Labelled:
     """The image ``index`` of ``split`` and its label, always the same."""
     rng = example_generator(_SEED, list(_NOISE).index(split), index)
     label = index % num_classes
-    buffer = io.BytesIO()
-    image = Image.fromarray(draw(label, num_classes, _NOISE[split], rng))
-    image.save(buffer, "JPEG", quality=int(rng.integers(70, 95)))
-    return label, buffer.getvalue()
-
-
-def draw(label: int, num_classes: int, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """An image of class ``label``: uint8, (height, width, 3)."""
     height, width = rng.integers(*_SIDES, size=2).tolist()
+    image = draw(label, num_classes, height, width, rng, noise=_NOISE[split])
+    return label, jpeg(image, quality=int(rng.integers(70, 95)))
+
+
+def jpeg(image: np.ndarray, quality: int = 90) -> bytes:
+    """The bytes of ``image`` as a JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def draw(
+    label: int,
+    num_classes: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    noise: float = 0.0,
+) -> np.ndarray:
+    """An image of class ``label``: uint8, (height, width, 3)."""
     rival = (label + int(rng.integers(1, num_classes))) % num_classes
     weight = rng.uniform(0, _RIVAL)
     pattern = (1 - weight) * _pattern(label, height, width, rng)
