@@ -126,6 +126,8 @@ class WorkloadDefinition:
       eval_batch_size: batch size of the referee's evaluations.
       num_eval_train_examples: how many training examples an evaluation measures.
       dropout_rate: default of ``model_fn``'s ``dropout_rate``.
+      smooths_labels: whether ``loss_fn`` heeds ``label_smoothing``. In AlgoPerf some workloads do
+        not, and submissions ask for it on all.
       model: keyword arguments of the ``Model`` classes of both frameworks.
       mini_model: the entries of ``model`` that make it small; see ``shrunk``.
       mini_dataset: the small data set of the same kind, or None if ``dataset`` is small.
@@ -152,6 +154,7 @@ class WorkloadDefinition:
     eval_batch_size: int
     num_eval_train_examples: int
     dropout_rate: float = 0.0
+    smooths_labels: bool = True
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     mini_model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     mini_dataset: Dataset | None = None

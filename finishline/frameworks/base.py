@@ -47,6 +47,7 @@ class WorkloadView(spec.Workload):
         self.param_shapes: Any = None
         self.model_params_types: Any = None
         self._default_dropout_rate = definition.dropout_rate
+        self._smooths_labels = definition.smooths_labels
         self._output_layer: str | None = None
 
     def is_output_params(self, param_key: str) -> bool:

@@ -65,7 +65,8 @@ class JaxWorkload(WorkloadView):
         label_smoothing: Any = 0.0,
     ) -> dict[str, jax.Array]:
         """See ``spec.Workload.loss_fn``."""
-        return compute_loss(self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing)
+        smoothing = label_smoothing if self._smooths_labels else 0.0
+        return compute_loss(self.loss_type, label_batch, logits_batch, mask_batch, smoothing)
 
 
 class Runtime:

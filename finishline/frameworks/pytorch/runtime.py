@@ -66,7 +66,8 @@ class PyTorchWorkload(WorkloadView):
         label_smoothing: float = 0.0,
     ) -> dict[str, Tensor]:
         """See ``spec.Workload.loss_fn``. Not summed over the ranks of a distributed run."""
-        return compute_loss(self.loss_type, label_batch, logits_batch, mask_batch, label_smoothing)
+        smoothing = label_smoothing if self._smooths_labels else 0.0
+        return compute_loss(self.loss_type, label_batch, logits_batch, mask_batch, smoothing)
 
 
 class Runtime:

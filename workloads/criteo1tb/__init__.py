@@ -1,0 +1,1 @@
+"""DLRM on the Criteo 1TB click logs."""
