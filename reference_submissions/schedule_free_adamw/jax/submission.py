@@ -25,6 +25,7 @@ from finishline import spec
 
 BATCH_SIZES = {
     "criteo1tb": 262144,
+    "criteo1tb_mini": 512,
     "fastmri": 32,
     "imagenet_resnet": 1024,
     "imagenet_vit": 1024,
