@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from finishline.data.progress import progress
 from finishline.errors import UserError
 from finishline.records import sync_folder
 
@@ -67,6 +68,10 @@ class SplitWriter:
     def has(self, key: str) -> bool:
         """Whether the shard ``key`` is finished."""
         return key in self._done
+
+    def entry(self, key: str) -> Mapping[str, Any] | None:
+        """The entry in the manifest of the shard ``key``, or None if it is not finished."""
+        return self._done.get(key)
 
     def write(
         self, key: str, arrays: Mapping[str, np.ndarray], records: Iterable[bytes] | None = None
@@ -192,7 +197,7 @@ class Split:
 
 
 def verify_split(folder: Path) -> int:
-    """Reads every byte of a prepared split and compares the hashes.
+    """Reads every byte of a prepared split and compares the hashes; shows how far it has come.
 
     Returns:
       The number of examples.
@@ -201,10 +206,13 @@ def verify_split(folder: Path) -> int:
       UserError: a file is missing or damaged; the message names it.
     """
     manifest = _read_manifest(folder)
-    for shard in manifest["shards"]:
-        for name, described in shard["files"].items():
-            path = _checked_path(folder, name, described)
+    files = [item for shard in manifest["shards"] for item in shard["files"].items()]
+    paths = [_checked_path(folder, name, described) for name, described in files]
+    total = sum(described["bytes"] for _, described in files)
+    with progress(f"{folder.parent.name}/{folder.name}", total) as advance:
+        for path, (_, described) in zip(paths, files, strict=True):
             _check_hash(path, _sha256(path), described)
+            advance(described["bytes"])
     return manifest["num_examples"]
 
 

@@ -1,5 +1,9 @@
+"""``python -m workloads.prepare``: what it makes, what it says, and how it ends."""
+
 import pytest
 
+from finishline.data.prepared import ArrayDataset
+from finishline.workload import all_datasets, all_workloads
 from workloads import prepare
 
 
@@ -15,7 +19,8 @@ def test_prepare_then_verify(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digit"], "no workload 'digit'; did you mean digits"),
+        (["digit"], "no data set or workload 'digit'; did you mean digits"),
+        (["digits", "mnist", "--source", "/"], "--source=/ has the originals of one data set"),
         (["mnist"], "There is no train-images-idx3-ubyte in"),
         (["digits", "--verify"], "There is no data in"),
     ],
@@ -47,10 +52,49 @@ def test_a_data_dir_that_cannot_be_made_is_named(tmp_path, capsys):
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 
-def test_help_lists_the_workloads(capsys):
+def test_a_data_set_is_named_by_itself_or_by_who_reads_it():
+    workloads = list(all_workloads())
+    assert {one.name for one in prepare.find_datasets(workloads)} == set(all_datasets())
+    assert [one.name for one in prepare.find_datasets(["cifar", "cifar10"])] == ["cifar10"]
+
+
+def test_originals_lie_where_source_says(tmp_path, capsys):
+    arguments = ["mnist", "--data_dir", str(tmp_path), "--source", str(tmp_path / "elsewhere")]
+    assert prepare.main(arguments) == 2
+    assert f"in {tmp_path / 'elsewhere'}" in capsys.readouterr().err
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ArrayDataset, "prepare", interrupt)
+    assert prepare.main(["digits", "--data_dir", str(tmp_path), "--num_workers", "1"]) == 130
+    command = f"python -m workloads.prepare digits --data_dir {tmp_path} --num_workers 1"
+    assert command in capsys.readouterr().err
+
+
+def test_help_lists_the_data_sets(capsys):
     with pytest.raises(SystemExit) as caught:
         prepare.main(["--help"])
     assert caught.value.code == 0
-    output = capsys.readouterr().out
-    assert "mnist" in output
-    assert "quadratic_deep" in output
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    listed = {row[0]: row[1:] for row in rows[-len(all_datasets()) :]}
+    assert set(listed) == set(all_datasets())
+    assert listed["quadratic_deep"] == ["1.24", "MB", "generated"]
+
+
+@pytest.mark.parametrize("name", all_datasets())
+def test_every_data_set_says_where_it_comes_from_and_how_large_it_is(name):
+    dataset = all_datasets()[name]
+    assert dataset.origin
+    assert "\n" not in dataset.origin
+    assert dataset.disk_bytes > 0
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two"])
+def test_a_number_of_workers_is_positive(count, capsys):
+    with pytest.raises(SystemExit) as caught:
+        prepare.main(["digits", f"--num_workers={count}"])
+    assert caught.value.code == 2
+    assert "not a positive number" in capsys.readouterr().err
