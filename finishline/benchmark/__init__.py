@@ -141,6 +141,12 @@ def bases() -> Mapping[str, str]:
     }
 
 
+@functools.cache
+def quirk_texts() -> Mapping[str, str]:
+    """What each known defect is, by its name."""
+    return _read("quirks.toml")
+
+
 def published(name: str) -> dict[str, Any]:
     """The arguments of ``WorkloadDefinition`` that the newest version publishes.
 
@@ -154,14 +160,14 @@ def published(name: str) -> dict[str, Any]:
       KeyError: AlgoPerf has no such workload.
     """
     fields = numbers_of(name, NEWEST)
-    del fields["quirks"]
-    return {"target": targets()[name], **fields}
+    wanted = ("max_allowed_runtime_sec", "eval_period_time_sec", "step_hint")
+    return {"target": targets()[name], **{field: fields[field] for field in wanted}}
 
 
 def definition_for(
     definition: WorkloadDefinition, version: str, hardware: str | None = None
 ) -> WorkloadDefinition:
-    """The workload as a version of the benchmark has it: target, budget, step hint and quirks.
+    """The workload as a version of the benchmark has it: target, budget, step hint, quirks.
 
     A workload of AlgoPerf that came after ``version`` has the numbers of the version that brought
     it. One that AlgoPerf does not have, such as a ``_mini``, is the same in every version.
@@ -176,6 +182,11 @@ def definition_for(
     return definition.variant(definition.name, target=targets()[definition.name], **numbers)
 
 
+def versions_of(name: str) -> list[Version]:
+    """The versions that have numbers of a published workload, the oldest first."""
+    return [one for one in map(load_version, VERSIONS) if bases()[name] in one.workloads]
+
+
 def numbers_of(name: str, version: str, hardware: str | None = None) -> dict[str, Any]:
     """The numbers of a published workload in ``version``, as arguments of ``WorkloadDefinition``.
 
@@ -184,14 +195,17 @@ def numbers_of(name: str, version: str, hardware: str | None = None) -> dict[str
     base = bases()[name]
     used = load_version(version)
     if base not in used.workloads:
-        used = next(one for one in map(load_version, VERSIONS) if base in one.workloads)
-        hardware = None
+        used, hardware = versions_of(name)[0], None
     numbers, machine = used.workloads[base], used.hardware_class(hardware)
     return {
         "max_allowed_runtime_sec": numbers.max_allowed_runtime_sec[machine],
         "eval_period_time_sec": numbers.eval_period_time_sec[machine],
         "step_hint": numbers.step_hint,
         "quirks": numbers.quirks,
+        # The development workloads are the same in every version.
+        "matmul_precision": used.float32_matmul_precision
+        if base in used.base_workloads
+        else "highest",
     }
 
 

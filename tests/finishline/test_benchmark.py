@@ -11,6 +11,7 @@ from finishline.benchmark import (
     definition_for,
     load_version,
     published,
+    quirk_texts,
     targets,
 )
 from finishline.errors import UserError
@@ -49,6 +50,8 @@ def test_every_target_has_a_test_value_but_where_there_is_no_test_split():
 def test_a_version_has_the_numbers_of_all_its_workloads_on_all_its_hardware(name):
     version = load_version(name)
     assert {*version.base_workloads, "cifar", "mnist"} == set(version.workloads)
+    quirks = frozenset[str]().union(*(one.quirks for one in version.workloads.values()))
+    assert quirks == set(quirk_texts())
     assert set(version.held_out_workloads) <= set(targets())
     assert version.float32_matmul_precision in ("highest", "high")
     for numbers in version.workloads.values():
@@ -74,6 +77,7 @@ def test_a_definition_takes_the_numbers_of_a_version(version, hardware, budget, 
     assert made.step_hint == steps
     assert made.target == targets()["fastmri_tanh"]
     assert made.quirks == {"frozen_masks"}
+    assert made.matmul_precision == ("high" if version == "1.0" else "highest")
     assert (made.package, made.dataset) == (workload.package, workload.dataset)
 
 

@@ -1,4 +1,4 @@
-"""The suites name workloads that exist, and every workload is in the suite where one looks for it."""
+"""The suites name workloads that exist, and each workload is where one looks for it."""
 
 from finishline.benchmark import NEWEST, bases, load_version
 from finishline.suites import all_suites
