@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from finishline.frameworks.jax.losses import compute_loss
+from finishline.frameworks.jax.ssim import structural_similarity
 from finishline.spec import LossType
 
 Array = jax.Array
@@ -26,9 +27,22 @@ def loss(loss_type: LossType, batch: Batch, logits: Array) -> Array:
     return compute_loss(loss_type, batch["targets"], logits, batch["weights"])["summed"]
 
 
+def ssim(loss_type: LossType, batch: Batch, logits: Array) -> Array:
+    """The summed structural similarity of images, (batch, height, width), to their targets.
+
+    Both are brought back from units of ``std`` around ``mean`` first. The range of their values is
+    ``volume_max``, and all three are fields of the batch, (batch,).
+    """
+    del loss_type
+    mean, std = (batch[name][:, None, None] for name in ("mean", "std"))
+    images, targets = (x * std + mean for x in (logits, batch["targets"]))
+    return (structural_similarity(images, targets, batch["volume_max"]) * batch["weights"]).sum()
+
+
 METRICS: dict[str, Callable[[LossType, Batch, Array], Array]] = {
     "accuracy": accuracy,
     "loss": loss,
+    "ssim": ssim,
 }
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from finishline.frameworks.pytorch.losses import compute_loss
+from finishline.frameworks.pytorch.ssim import structural_similarity
 from finishline.spec import LossType
 
 Batch = Mapping[str, Tensor]  # with ``targets`` and ``weights``, 1 for an example, 0 for filling
@@ -25,9 +26,22 @@ def loss(loss_type: LossType, batch: Batch, logits: Tensor) -> Tensor:
     return compute_loss(loss_type, batch["targets"], logits, batch["weights"])["summed"]
 
 
+def ssim(loss_type: LossType, batch: Batch, logits: Tensor) -> Tensor:
+    """The summed structural similarity of images, (batch, height, width), to their targets.
+
+    Both are brought back from units of ``std`` around ``mean`` first. The range of their values is
+    ``volume_max``, and all three are fields of the batch, (batch,).
+    """
+    del loss_type
+    mean, std = (batch[name][:, None, None] for name in ("mean", "std"))
+    images, targets = (x * std + mean for x in (logits, batch["targets"]))
+    return (structural_similarity(images, targets, batch["volume_max"]) * batch["weights"]).sum()
+
+
 METRICS: dict[str, Callable[[LossType, Batch, Tensor], Tensor]] = {
     "accuracy": accuracy,
     "loss": loss,
+    "ssim": ssim,
 }
 
 
