@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from finishline import checkpoints
-from finishline.channel import ScalarRows
+from finishline.channel import Frame, ScalarRows
+from finishline.claims import read_data_wait
 from finishline.clock import Account, Ledger
 from finishline.display import Display
 from finishline.errors import InfrastructureError
@@ -26,6 +27,8 @@ class Bookkeeping:
     Attributes:
       ledger: where the wall time goes; continues an earlier one if the trial is resumed.
       resumes: how often the trial has been continued.
+      data_wait_sec: seconds of submission time in which the training loop has waited for data. It
+        is the worker's claim, and decides nothing.
     """
 
     def __init__(self, config: TrialConfig, run: RunDirectory, display: Display):
@@ -38,6 +41,8 @@ class Bookkeeping:
         self._unsaved_told = False
         self.ledger = Ledger()
         self.resumes = 0
+        self.data_wait_sec = 0.0
+        self._earlier_data_wait = 0.0
 
     def start(self) -> Recovery | None:
         """Notes the start; returns what to continue from if the trial was interrupted."""
@@ -53,6 +58,9 @@ class Bookkeeping:
     def _note_resume(self, recovery: Recovery) -> None:
         self.resumes = recovery.resumes
         self.ledger = Ledger(recovery.ledger)
+        if recovery.checkpoint is not None:
+            self._earlier_data_wait = recovery.checkpoint.meta.get("data_wait_sec", 0.0)
+            self.data_wait_sec = self._earlier_data_wait
         self._display.start(self._config, self.ledger)
         for message in recovery.messages:
             self.tell(message)
@@ -74,6 +82,16 @@ class Bookkeeping:
         """Appends a message and shows it."""
         self._run.record("message", text=text)
         self._display.message(text)
+
+    def data_wait(self, frame: Frame) -> None:
+        """Notes how long the training loop has waited for data, by what ``frame`` claims.
+
+        Raises:
+          RuleViolation: it cannot be.
+        """
+        most = self.ledger.seconds(Account.SUBMISSION) - self._earlier_data_wait
+        self.data_wait_sec = self._earlier_data_wait + read_data_wait(frame, most)
+        self._display.data_wait(self.data_wait_sec)
 
     def scalars(self, rows: ScalarRows) -> None:
         """Keeps scalars of the submission in memory, as many as any plot needs."""
@@ -97,6 +115,7 @@ class Bookkeeping:
             step=step,
             metrics=metrics,
             ledger=self.ledger.as_dict(),
+            data_wait_sec=self.data_wait_sec,
             resumes=self.resumes,
             target_is_met=is_met,
         )
@@ -154,7 +173,7 @@ class Bookkeeping:
             state_bytes = sum(p.stat().st_size for p in files.values() if isinstance(p, Path))
             if state_bytes > _MAX_STATE_FACTOR * snapshot_bytes + _MAX_STATE_BYTES:
                 raise OSError(27, f"its state has {state_bytes:,} bytes")
-            meta = {**meta, "ledger": self.ledger.as_dict()}
+            meta = {**meta, "ledger": self.ledger.as_dict(), "data_wait_sec": self.data_wait_sec}
             checkpoints.save(self._run.checkpoints, step, files, meta)
         except OSError as error:
             self.tell(f"The checkpoint of step {step:,} was not written ({error.strerror}).")
@@ -167,6 +186,7 @@ class Bookkeeping:
             "submission_time": outcome.submission_time,
             "step": outcome.step,
             "ledger": self.ledger.as_dict(),
+            "data_wait_sec": self.data_wait_sec,
             "resumes": self.resumes,
             "refused_snapshots": refused_snapshots,
             "peak_memory_bytes": {"referee": peak_memory_bytes(), "worker": worker_memory},

@@ -65,6 +65,25 @@ def read_snapshot(frame: Frame, earlier_step: int, max_global_steps: int | None)
     )
 
 
+def read_data_wait(frame: Frame, most: float) -> float:
+    """For how many seconds the training loop has waited for data, as a frame claims.
+
+    Args:
+      frame: a ``progress`` or ``snapshot`` frame.
+      most: the submission time that has passed.
+
+    Raises:
+      RuleViolation: it is missing, or no number from 0 to ``most``.
+    """
+    seconds = field(frame, "data_wait_sec", float)
+    if not 0 <= seconds <= most:
+        raise RuleViolation(
+            f"The worker sent a {frame['type']!r} frame whose 'data_wait_sec' is {seconds!r:.80} "
+            f"after {most:.3f} s of submission time."
+        )
+    return seconds
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why a rank of the worker ended.

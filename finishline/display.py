@@ -22,6 +22,9 @@ class Display(Protocol):
     def step(self, step: int) -> None:
         """So many steps are done."""
 
+    def data_wait(self, seconds: float) -> None:
+        """The worker says that its training loop has waited so long for data."""
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """The submission has logged ``values``."""
 
@@ -46,6 +49,7 @@ class PlainDisplay:
         self._metric = ""
         self._next_line = 0.0
         self._step = 0
+        self._data_wait = 0.0
         self._config: TrialConfig
         self._ledger: Ledger
 
@@ -65,6 +69,10 @@ class PlainDisplay:
         """See ``Display``."""
         self._step = step
 
+    def data_wait(self, seconds: float) -> None:
+        """See ``Display``."""
+        self._data_wait = seconds
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """See ``Display``; lines tell of evaluations only."""
 
@@ -73,7 +81,8 @@ class PlainDisplay:
         now = time.monotonic()
         if now >= self._next_line:
             self._next_line = now + _LINE_PERIOD
-            _print(f"{self._label}: {progress_text(self._config, self._ledger, step, metrics)}")
+            text = progress_text(self._config, self._ledger, step, metrics)
+            _print(f"{self._label}: {text}  {data_wait_text(self._ledger, self._data_wait)}")
 
     def tick(self) -> None:
         """See ``Display``."""
@@ -98,6 +107,7 @@ class LiveDisplay:
         self._plain = PlainDisplay()
         self._next_refresh = 0.0
         self._step = 0
+        self._data_wait = 0.0
         self._metrics: dict[str, float] = {}
         self._logged_loss: float | None = None
         self._config: TrialConfig
@@ -106,7 +116,7 @@ class LiveDisplay:
     def start(self, config: TrialConfig, ledger: Ledger) -> None:
         """See ``Display``."""
         self._config, self._ledger = config, ledger
-        self._step, self._metrics, self._logged_loss = 0, {}, None
+        self._step, self._metrics, self._logged_loss, self._data_wait = 0, {}, None, 0.0
         self._plain.start(config, ledger)
         self._live.update(self._panel())
         self._live.start(refresh=True)
@@ -114,6 +124,10 @@ class LiveDisplay:
     def step(self, step: int) -> None:
         """See ``Display``."""
         self._step = step
+
+    def data_wait(self, seconds: float) -> None:
+        """See ``Display``."""
+        self._data_wait = seconds
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """See ``Display``."""
@@ -156,6 +170,7 @@ class LiveDisplay:
         )
         table.add_row("", ProgressBar(total=config.budget_sec, completed=spent, width=40))
         table.add_row("clock", shares_text(ledger))
+        table.add_row("data", data_wait_text(ledger, self._data_wait))
         return Panel(table, title=label(config), expand=False)
 
     def _loss_text(self) -> str:
@@ -216,6 +231,12 @@ def shares_text(ledger: Ledger) -> str:
         f"{name.replace('_', ' ')} {100 * seconds / total:.0f} %"
         for name, seconds in ledger.as_dict().items()
     )
+
+
+def data_wait_text(ledger: Ledger, seconds: float) -> str:
+    """The share of submission time in which the training loop says it has waited for data."""
+    spent = ledger.seconds(Account.SUBMISSION) or 1.0
+    return f"waited for data {100 * seconds / spent:.0f} % of the submission time"
 
 
 def _print(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ class Feed(Iterator[Any]):
 
     Attributes:
       position: examples handed out so far, over all ranks; all that a resume needs.
+      wait_seconds: how long callers have waited for data: while batches were gathered, or, with
+        ``prefetch``, until they were there.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Feed(Iterator[Any]):
             while the host would wait; on a CPU it only takes cores from the training.
         """
         self.position = batches.position
+        self.wait_seconds = 0.0
         self._batch_size = batch_size
         chunks = _chunks(batches)
         self._placed: Iterator[Iterable[Any]] = (
@@ -54,8 +58,10 @@ class Feed(Iterator[Any]):
     def __next__(self) -> Any:
         batch = next(self._ready, None)
         if batch is None:
+            before = monotonic()
             self._ready = iter(next(self._placed))
             batch = next(self._ready)
+            self.wait_seconds += monotonic() - before
         self.position += self._batch_size
         return batch
 

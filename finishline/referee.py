@@ -166,6 +166,7 @@ class Referee:
 
     def _on_progress(self, frame: Frame) -> None:
         self._standing.step = max(self._standing.step, field(frame, "step", int))
+        self._books.data_wait(frame)
         self._display.step(self._standing.step)
 
     def _on_batch_size(self, frame: Frame) -> None:
@@ -219,6 +220,7 @@ class Referee:
 
     def _on_snapshot(self, frame: Frame) -> Outcome | None:
         claim = read_snapshot(frame, self._standing.step, self._config.max_global_steps)
+        self._books.data_wait(frame)
         if claim.last_because is None and self._is_early():
             reason = "the evaluation period has not passed"
             self._session.channel.send("refused", reason=reason)

@@ -79,7 +79,7 @@ class Trainer:
       runtime: the framework, set up for the workload.
       evaluate: sends a snapshot to the referee and returns the new entry of ``eval_results``, or
         None if there is none; raises ``StopTraining`` when the trial is over.
-      report: tells the referee the number of steps done.
+      report: tells the referee how far the trainer is.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Trainer:
         seed: int,
         eval_results: list[tuple[int, dict[str, float]]],
         evaluate: Callable[["Trainer", str | None], tuple[int, dict[str, float]] | None],
-        report: Callable[[int], None],
+        report: Callable[["Trainer"], None],
     ):
         self._submission = submission
         self._runtime = runtime
@@ -183,7 +183,7 @@ class Trainer:
         elif action == _LAST_STEP:
             self._evaluate("max_global_steps")
         elif action == _PROGRESS:
-            self._report(self.step)
+            self._report(self)
 
     def _evaluate(self, last_because: str | None) -> None:
         """``prepare_for_eval``, then a snapshot to the referee; the clock stops on its arrival.

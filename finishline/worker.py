@@ -160,6 +160,7 @@ class Worker:
             position=trainer.feed.position,
             last_because=last_because,
             not_saved=not_saved,
+            data_wait_sec=trainer.feed.wait_seconds,
         )
         reply = self._channel.receive()
         assert reply is not None  # without a timeout, receive waits
@@ -190,9 +191,11 @@ class Worker:
         trainer.clock_readings = {**reply["clock_readings"], "resumed_at": monotonic()}
         return trainer.step, reply["metrics"]
 
-    def _report(self, step: int) -> None:
+    def _report(self, trainer: Trainer) -> None:
         if self._channel is not None:
-            self._channel.send("progress", step=step)
+            self._channel.send(
+                "progress", step=trainer.step, data_wait_sec=trainer.feed.wait_seconds
+            )
 
     def _send_scalars(self) -> None:
         if self._logger is not None and self._channel is not None:

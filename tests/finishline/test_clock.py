@@ -41,3 +41,7 @@ def test_the_ledger_of_a_trial_adds_up_to_its_wall_time(make_runner):
     assert sum(end["ledger"].values()) == pytest.approx(ended - started, rel=0.005)
     assert end["ledger"]["submission"] > 0.5
     assert all(seconds > 0 for seconds in end["ledger"].values())
+    assert 0 < end["data_wait_sec"] < 0.2 * end["ledger"]["submission"]  # digits are in memory
+    waits = [event["data_wait_sec"] for event in runner.events_of("evaluation")]
+    assert waits == sorted(waits)
+    assert waits[-1] <= end["data_wait_sec"]

@@ -62,6 +62,16 @@ def test_losses_are_shown_as_soon_as_they_are_known(shown):
     assert "training 0.2500, validation 0.5000, logged by the submission 1.2500" in text
 
 
+def test_waiting_for_data_is_shown_as_a_share(shown, monkeypatch):
+    display, ledger, look = shown
+    look()
+    ledger.switch(Account.SUBMISSION)
+    monkeypatch.setattr(ledger, "seconds", lambda account: 8.0)
+    display.data_wait(2.0)
+    display.tick()
+    assert "waited for data 25 % of the submission time" in look()
+
+
 def test_a_logged_loss_is_found_by_its_name():
     assert logged_loss({"accuracy": 0.5, "train_loss": 2.0}, 3.0) == 2.0
     assert logged_loss({"accuracy": 0.5}, 3.0) == 3.0

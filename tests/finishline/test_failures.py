@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finishline.claims import first_failure, read_note, read_snapshot
+from finishline.claims import first_failure, read_data_wait, read_note, read_snapshot
 from finishline.display import PlainDisplay
 from finishline.errors import RuleViolation, Status
 from finishline.records import RunDirectory
@@ -53,7 +53,8 @@ def update_params(workload, current_param_container, current_params_types, model
         log(workload, {f"{i:0100}": i / 3 for i in range(2500)}, global_step)
     if case == "forged":
         channel = next(o for o in gc.get_objects() if type(o).__name__ == "Channel")
-        channel.send("snapshot", step=1, position=1, not_saved=[], last_because="mine")
+        channel.send("snapshot", step=1, position=1, not_saved=[], last_because="mine",
+                     data_wait_sec=0.0)
     if case == "second rank" and global_step == 2 and dist.get_rank() == 1:
         {}["from the second rank"]
     if case == "second rank":
@@ -202,6 +203,17 @@ def test_a_snapshot_frame_that_can_be_is_read():
     assert read_snapshot(last, 5, 6).step == 6
     with pytest.raises(RuleViolation, match="max_global_steps"):
         read_snapshot(last, 5, None)
+
+
+@pytest.mark.parametrize("value", [-0.1, 2.1, float("nan"), float("inf"), 1, True, "1", None])
+def test_a_wait_for_data_that_cannot_be_is_a_violation(value):
+    with pytest.raises(RuleViolation, match="'progress' frame whose 'data_wait_sec' is"):
+        read_data_wait({"type": "progress", "data_wait_sec": value}, most=2.0)
+
+
+def test_a_wait_for_data_that_can_be_is_read():
+    for value in (0.0, 1.5, 2.0):
+        assert read_data_wait({"type": "progress", "data_wait_sec": value}, most=2.0) == value
 
 
 def test_the_earliest_failure_counts_whatever_a_worker_writes():

@@ -1,6 +1,7 @@
 """The input queue gives the same batches whether or not a thread works ahead."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -54,6 +55,38 @@ def test_a_thread_places_where_the_device_computes_for_itself():
     assert threads == {"prefetch"}
     next(make_feed(place, prefetch=False))
     assert threads == {"prefetch", threading.current_thread().name}
+
+
+class Slow:
+    """Batches that take 20 ms each to make."""
+
+    position = 0
+
+    def __next__(self):
+        time.sleep(0.02)
+        return {"inputs": np.zeros(2**20, np.float32)}  # so large that each is a chunk
+
+    def __iter__(self):
+        return self
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("prefetch", "step", "least", "most"), [
+    (False, 0.04, 0.019, 0.035),  # gathered while the training loop waits
+    (True, 0.04, 0.0, 0.01),  # gathered during the steps
+    (True, 0.0, 0.015, 0.035),  # the thread does not keep up
+])  # fmt: skip
+def test_waiting_for_data_is_measured(prefetch, step, least, most):
+    feed = Feed(Slow(), list, BATCH_SIZE, prefetch=prefetch)
+    next(feed)
+    waits = [feed.wait_seconds]
+    for _ in range(11):
+        time.sleep(step)
+        next(feed)
+        waits.append(feed.wait_seconds)
+    assert least <= np.median(np.diff(waits)) <= most
 
 
 def test_keys_depend_on_the_step_alone():
