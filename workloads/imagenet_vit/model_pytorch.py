@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from finishline.frameworks.pytorch.attention import MultiHeadAttention
 from finishline.frameworks.pytorch.init import lecun_normal_
-from finishline.frameworks.pytorch.layers import dropout
+from finishline.frameworks.pytorch.layers import channels_first, dropout
 from finishline.spec import ParameterType
 from workloads.imagenet_vit.position import sincos_position_embedding
 
@@ -168,7 +168,7 @@ class Model(nn.Module):
 
     def forward(self, batch: Mapping[str, torch.Tensor], *, dropout_rate: float) -> torch.Tensor:
         """Logits, (batch, num_classes), of ``batch["inputs"]``, (batch, height, width, 3)."""
-        x = self.embedding(batch["inputs"].permute(0, 3, 1, 2))  # (batch, width, rows, columns)
+        x = self.embedding(channels_first(batch["inputs"]))  # (batch, width, rows, columns)
         x = x.flatten(start_dim=2).transpose(1, 2)  # (batch, tokens, width)
         x = dropout(x + self.position, dropout_rate, self.training)
         for index in range(self.depth):

@@ -1,0 +1,66 @@
+"""Full-size models have the parameters that AlgoPerf's have; none is allocated to see that."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from finishline.frameworks.convert import flax_to_torch_state_dict
+from finishline.frameworks.counting import count_parameters, parameter_shapes
+from finishline.workload import all_workloads
+
+WORKLOADS = all_workloads()
+
+# Parameters and tensors. Where the tensors of AlgoPerf's two frameworks differ in number, because
+# one of them cuts or fuses some, the number is that of the one that does not.
+PUBLISHED = {
+    "cifar": (11_173_962, 62),
+    "criteo1tb": (539_267_457, 17),
+    "criteo1tb_embed_init": (539_267_457, 17),
+    "criteo1tb_layernorm": (539_275_137, 33),
+    "criteo1tb_resnet": (538_121_473, 17),
+    "fastmri": (7_756_097, 24),
+    "fastmri_layernorm": (7_761_985, 60),
+    "fastmri_model_size": (7_692_929, 19),
+    "fastmri_tanh": (7_756_097, 24),
+    "imagenet_resnet": (25_557_032, 161),
+    "imagenet_resnet_gelu": (25_557_032, 161),
+    "imagenet_resnet_large_bn_init": (25_557_032, 161),
+    "imagenet_resnet_silu": (25_557_032, 161),
+    "imagenet_vit": (22_122_472, 200),
+    "imagenet_vit_glu": (50_452_456, 224),
+    "imagenet_vit_map": (23_896_552, 215),
+    "imagenet_vit_post_ln": (22_121_704, 198),
+    "mnist": (101_770, 4),
+}
+
+
+@pytest.mark.parametrize("framework", ["jax", "pytorch"])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_counts_are_the_published_ones(name, framework):
+    count, num_tensors = PUBLISHED[name]
+    assert count_parameters(WORKLOADS[name], framework) == count
+    assert len(parameter_shapes(WORKLOADS[name], framework)) == num_tensors
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_both_frameworks_have_the_same_parameters(name):
+    by_framework = {f: parameter_shapes(WORKLOADS[name], f) for f in ("jax", "pytorch")}
+    blanks = {path: np.broadcast_to(0, shape) for path, shape in by_framework["jax"].items()}
+    converted = flax_to_torch_state_dict(_nested(blanks), {})
+    assert {k: v.shape for k, v in converted.items()} == dict(by_framework["pytorch"])
+
+
+def test_a_count_is_the_number_of_numbers_in_a_model():
+    workload = WORKLOADS["digits"]
+    model = workload.build_model("pytorch")
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count_parameters(workload, "pytorch") == count_parameters(workload, "jax") == count
+    assert not isinstance(model.conv_0.weight, torch._subclasses.FakeTensor)
+    assert jax.live_arrays() == []
+
+
+def _nested(flat):
+    import flax
+
+    return flax.traverse_util.unflatten_dict(flat, sep="/")
