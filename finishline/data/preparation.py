@@ -75,6 +75,41 @@ def prepare_split(
     writer.finish()
 
 
+def prepare_in_order(
+    folder: Path,
+    tasks: Iterable[ShardTask],
+    *,
+    identity: Mapping[str, Any],
+    num_bytes: int,
+    disk_bytes: int,
+) -> None:
+    """``prepare_split`` where the shards come out of one stream, such as a compressed archive.
+
+    After an interruption the stream is read through again, but finished shards are not made again.
+
+    Args:
+      folder: ``<data_dir>/<data set>/<split>``.
+      tasks: the shards; each is made, or passed over, before the next is asked for.
+      identity: what the split is made of, as JSON; see ``SplitWriter``.
+      num_bytes: bytes of originals in all, to measure progress.
+      disk_bytes: about how much the split will take.
+
+    Raises:
+      UserError: the disk has not enough space, or a task finds an original damaged.
+    """
+    if is_sound(folder):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    writer = SplitWriter(folder, identity)
+    check_disk(folder.parent, disk_bytes)
+    with progress(f"{folder.parent.name}/{folder.name}", num_bytes) as advance:
+        for task in tasks:
+            if not writer.has(task.key):
+                writer.note(task.key, _make(writer, task))
+            advance(task.num_bytes)
+    writer.finish()
+
+
 def check_disk(folder: Path, needed: int) -> None:
     """Checks that ``needed`` bytes fit on the disk of ``folder``.
 

@@ -33,7 +33,12 @@ class RecordSource(abc.ABC):
 
     A record is what is stored, for instance a JPEG and its label; ``preprocess`` and ``augment``
     make examples of it. The fields of examples have the same shapes in all of them.
+
+    Attributes:
+      frozen_augmentation: whether an example is augmented alike in every epoch.
     """
+
+    frozen_augmentation = False
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -50,7 +55,8 @@ class RecordSource(abc.ABC):
     def augment(self, record: Any, rng: np.random.Generator) -> Example:
         """The example as training sees it; by default as evaluation does.
 
-        ``rng`` depends on the seed, the epoch and the index, not on what is read before.
+        ``rng`` depends on the seed, the epoch and the index, not on what is read before. With
+        ``frozen_augmentation`` the epoch is always 0.
         """
         del rng
         return self.preprocess(record)
@@ -126,7 +132,8 @@ class RecordBatches(Iterator[dict[str, np.ndarray]]):
         indices = self._order.indices(positions.start, positions.stop).tolist()
         examples = []
         for position, index in zip(positions, indices, strict=True):
-            rng = example_generator(seed, position // n, index)
+            epoch = 0 if self._source.frozen_augmentation else position // n
+            rng = example_generator(seed, epoch, index)
             examples.append(self._source.augment(self._source[index], rng))
         return self._source.mix(stack(examples), batch_generator(seed, batch_start))
 
