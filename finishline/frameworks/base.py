@@ -119,7 +119,11 @@ class Runtime(Protocol):
     def evaluate(
         self, params: Any, model_state: Any, batches: Iterable[NumpyBatch]
     ) -> dict[str, float]:
-        """The workload's metrics, averaged exactly over the examples whose weight is 1."""
+        """The workload's metrics, averaged exactly over the examples whose weight is 1.
+
+        All devices of the runtime take part, and all ranks, which must be given the same batches.
+        Batches may have any size.
+        """
 
 
 def create_runtime(
@@ -129,14 +133,26 @@ def create_runtime(
     *,
     num_devices: int = 1,
     compile_model: bool = False,
+    shard_embeddings: bool = False,
 ) -> Runtime:
-    """The runtime of ``framework``; imports the framework."""
+    """The runtime of ``framework``; imports the framework.
+
+    Args:
+      framework: 'jax' or 'pytorch'.
+      definition: the workload.
+      num_examples: examples by split.
+      num_devices: devices to train on.
+      compile_model: whether a PyTorch model goes through ``torch.compile``.
+      shard_embeddings: whether each device holds a part of the parameters that the model declares
+        in ``sharded_parameters``, instead of all of them. Needs several devices.
+    """
     module = importlib.import_module(f"finishline.frameworks.{framework}.runtime")
     return module.Runtime(
         definition,
         num_examples,
         num_devices=num_devices,
         compile_model=compile_model,
+        shard_embeddings=shard_embeddings,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from finishline import spec
+from finishline.data.pipeline import pad_to_multiple
 from finishline.errors import InfrastructureError, SubmissionError
 from finishline.frameworks.base import NumpyBatch, SnapshotSpec, WorkloadView
 from finishline.frameworks.jax.losses import compute_loss
@@ -79,6 +80,7 @@ class Runtime:
         *,
         num_devices: int = 1,
         compile_model: bool = False,
+        shard_embeddings: bool = False,
     ):
         del compile_model  # submissions compile their own step with jax.jit
         jax.config.update("jax_default_matmul_precision", definition.matmul_precision)
@@ -88,7 +90,6 @@ class Runtime:
             )
         self._definition = definition
         self._model = definition.build_model("jax")
-        self.workload = JaxWorkload(self._model, definition, num_examples)
         self.is_accelerated = jax.default_backend() != "cpu"
         # None on one device: arrays with a sharding of their own would make jax.jit compile a
         # step twice, once for the first call and once for its own results.
@@ -100,6 +101,12 @@ class Runtime:
             self._replicated = NamedSharding(mesh, PartitionSpec())
             self._sharded_chunk = NamedSharding(mesh, PartitionSpec(None, "batch"))
             self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
+        self._sharded_parameters: tuple[tuple[str, ...], ...] = ()
+        if shard_embeddings and num_devices > 1:
+            self._sharded_parameters = getattr(self._model, "sharded_parameters", ())
+            if self._sharded_parameters:
+                self._model = self._model.clone(mesh=mesh)
+        self.workload = JaxWorkload(self._model, definition, num_examples)
         self._in_flight: collections.deque[jax.Array] = collections.deque()
         self._variables: Any = None
 
@@ -108,7 +115,8 @@ class Runtime:
         example = {name: array[:1] for name, array in example.items()}
         # Counter-based keys of XLA's own: code for threefry takes seconds to compile.
         key = jax.random.key(seed, impl="rbg")
-        variables = jax.jit(self._init, out_shardings=self._replicated)(key, example)
+        shapes = jax.eval_shape(self._init, key, example)
+        variables = jax.jit(self._init, out_shardings=self._placement(shapes))(key, example)
         self._declare(variables, example)
         return _split(variables)
 
@@ -117,7 +125,24 @@ class Runtime:
         shapes = jax.eval_shape(self._init, jax.random.key(0), dict(example))
         self._declare(shapes, example)
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-        return _split(jax.device_put(zeros, self._replicated))
+        return _split(jax.device_put(zeros, self._placement(zeros)))
+
+    def _placement(self, variables: Any) -> Any:
+        """Where each of the model's variables is to be, or one place for all."""
+        if not self._sharded_parameters or self._sharded is None:
+            return self._replicated
+        flat = flax.traverse_util.flatten_dict(variables)
+        for path in self._sharded_parameters:
+            count, ranks = flat["params", *path].shape[0], self._sharded.mesh.size
+            if count % ranks:
+                raise InfrastructureError(
+                    f"{ranks} devices cannot share the {count:,} rows of {'/'.join(path)!r} "
+                    "evenly; leave out --shard_embeddings, or give another --num_devices."
+                )
+        sharded = {("params", *path) for path in self._sharded_parameters}
+        return flax.traverse_util.unflatten_dict(
+            {path: self._sharded if path in sharded else self._replicated for path in flat}
+        )
 
     def _init(self, key: jax.Array, example: Any) -> Any:
         return self._model.init(key, example, train=False, dropout_rate=0.0)
@@ -176,7 +201,7 @@ class Runtime:
     def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
         """See ``base.Runtime.load_snapshot``."""
         variables = flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
-        return _split(jax.device_put(variables, self._replicated))
+        return _split(jax.device_put(variables, self._placement(variables)))
 
     def restore(self, model: tuple[Any, Any], arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
         """See ``base.Runtime.restore``."""
@@ -196,18 +221,34 @@ class Runtime:
         """See ``base.Runtime.load_state``."""
         leaves, structure = jax.tree.flatten(optimizer_state)
         for index, value in flax.serialization.msgpack_restore(path.read_bytes()).items():
-            is_array = isinstance(leaves[int(index)], jax.Array)
-            leaves[int(index)] = jax.device_put(value, self._replicated) if is_array else value
+            leaf = leaves[int(index)]
+            is_array = isinstance(leaf, jax.Array)
+            leaves[int(index)] = jax.device_put(value, self._place_of(leaf)) if is_array else value
         return jax.tree.unflatten(structure, leaves)
+
+    def _place_of(self, leaf: jax.Array) -> Any:
+        """Where a leaf of the optimizer state is to be when it is loaded."""
+        is_placed = self._sharded_parameters and isinstance(leaf.sharding, NamedSharding)
+        return leaf.sharding if is_placed else self._replicated
 
     def evaluate(
         self, params: Any, model_state: Any, batches: Iterable[NumpyBatch]
     ) -> dict[str, float]:
         """See ``base.Runtime.evaluate``."""
-        sums = [self._evaluate_batch(params, model_state, dict(batch)) for batch in batches]
+        sums: list[jax.Array] = []
+        for batch in batches:
+            sums.append(self._evaluate_batch(params, model_state, self._shard(batch)))
+            if len(sums) > _CALLS_IN_FLIGHT:  # or batches would pile up on the device
+                sums[-1 - _CALLS_IN_FLIGHT].block_until_ready()
         *totals, count = np.asarray(jax.device_get(sums), np.float64).sum(axis=0).tolist()
         names = self._definition.metrics
         return {name: total / count for name, total in zip(names, totals, strict=True)}
+
+    def _shard(self, batch: NumpyBatch) -> Any:
+        """A batch of evaluation, filled up so that the devices can share it evenly."""
+        if self._sharded is None:
+            return dict(batch)
+        return jax.device_put(pad_to_multiple(batch, self._sharded.mesh.size), self._sharded)
 
     @functools.cached_property
     def _evaluate_batch(self) -> Any:

@@ -1,5 +1,7 @@
 """PyTorch: one process a device, joined by DistributedDataParallel."""
 
+import copy
+import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from finishline import spec
 from finishline.errors import InfrastructureError, SubmissionError
 from finishline.frameworks.base import NumpyBatch, SnapshotSpec, WorkloadView
-from finishline.frameworks.pytorch import distributed
+from finishline.frameworks.pytorch import distributed, sharded_embedding
 from finishline.frameworks.pytorch.layers import BatchNorm2d
 from finishline.frameworks.pytorch.losses import compute_loss
 from finishline.frameworks.pytorch.metrics import metric_sums
@@ -80,6 +82,7 @@ class Runtime:
         *,
         num_devices: int = 1,
         compile_model: bool = False,
+        shard_embeddings: bool = False,
     ):
         torch.set_float32_matmul_precision(definition.matmul_precision)
         torch.backends.cudnn.allow_tf32 = definition.matmul_precision != "highest"
@@ -93,7 +96,10 @@ class Runtime:
         )
         self.is_accelerated = is_cuda
         self._definition = definition
-        self._is_distributed = num_devices > 1
+        # Several devices have a rank each in training; without ranks, evaluation uses them in turn.
+        self._is_distributed = torch.distributed.is_initialized()
+        self._num_devices = num_devices
+        self._shards_embeddings = shard_embeddings and self._is_distributed
         self._compile_model = compile_model
         output_layer = definition.model_module("pytorch").Model.output_layer
         self.workload = PyTorchWorkload(output_layer, definition, num_examples)
@@ -117,12 +123,17 @@ class Runtime:
         return self.init_model(0, example)
 
     def _to_device(self, model: nn.Module) -> nn.Module:
+        if self._shards_embeddings:
+            sharded_embedding.shard_embeddings(model, getattr(model, "sharded_parameters", ()))
         model = model.to(self.device)
         if self._compile_model:
             model.compile()
         if not self._is_distributed:
             return model
         device_ids = [self.device] if self.device.type == "cuda" else None
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+            model, sharded_embedding.sharded_names(model)
+        )
         # Batch norm already shares its statistics, so every rank has the same buffers.
         return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
 
@@ -174,11 +185,7 @@ class Runtime:
                 f"The returned parameters are a {type(params).__name__}; PyTorch submissions "
                 "return the torch.nn.Module that they were given."
             )
-        # A copy, because on the CPU .numpy() shares memory with the live parameters.
-        return {
-            name: tensor.detach().cpu().numpy().copy()
-            for name, tensor in _unwrapped(params).state_dict().items()
-        }
+        return sharded_embedding.whole_state(_unwrapped(params))
 
     def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[nn.Module, None]:
         """See ``base.Runtime.load_snapshot``."""
@@ -212,15 +219,34 @@ class Runtime:
     ) -> dict[str, float]:
         """See ``base.Runtime.evaluate``."""
         names = self._definition.metrics
-        sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=self.device)
-        for batch in batches:
-            tensors = {k: torch.from_numpy(v).to(self.device) for k, v in batch.items()}
+        replicas = self._replicas(_unwrapped(params))
+        sums = [
+            torch.zeros(len(names) + 1, dtype=torch.float64, device=device)
+            for _, device in replicas
+        ]
+        for batch, (model, device), total in zip(
+            batches, itertools.cycle(replicas), itertools.cycle(sums), strict=False
+        ):
+            mine = {k: torch.from_numpy(distributed.rank_part(v)) for k, v in batch.items()}
+            if not len(mine["weights"]):
+                continue  # the batch is smaller than the number of ranks
+            # Launches are asynchronous, so the devices work at the same time.
+            tensors = {name: tensor.to(device) for name, tensor in mine.items()}
             logits, _ = self.workload.model_fn(
-                params, tensors, model_state, spec.ForwardPassMode.EVAL, None, False
+                model, tensors, model_state, spec.ForwardPassMode.EVAL, None, False
             )
-            sums += metric_sums(names, self._definition.loss_type, tensors, logits)
-        *totals, count = sums.tolist()
+            total += metric_sums(names, self._definition.loss_type, tensors, logits)
+        over_devices = torch.stack([total.to(self.device) for total in sums]).sum(dim=0)
+        *totals, count = distributed.sum_over_ranks(over_devices).tolist()
         return {name: total / count for name, total in zip(names, totals, strict=True)}
+
+    def _replicas(self, model: nn.Module) -> list[tuple[nn.Module, torch.device]]:
+        """The model and its copies, one a device; the batches of an evaluation take turns."""
+        others = [] if self._is_distributed else range(1, self._num_devices)
+        is_cuda = self.device.type == "cuda"
+        devices = [torch.device("cuda", i) if is_cuda else self.device for i in others]
+        copies = [(copy.deepcopy(model).to(device), device) for device in devices]
+        return [(model, self.device), *copies]
 
 
 def _unwrapped(params: nn.Module) -> nn.Module:
@@ -228,8 +254,7 @@ def _unwrapped(params: nn.Module) -> nn.Module:
 
 
 def _load(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    model.load_state_dict(state, strict=True)
+    model.load_state_dict(sharded_embedding.own_state(model, arrays), strict=True)
 
 
 def _set_batch_norm_update(params: nn.Module, update: bool) -> None:
