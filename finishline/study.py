@@ -54,6 +54,7 @@ class StudyConfig:
       max_global_steps: step after which training ends.
       save_checkpoints: whether trials can be resumed.
       torch_compile: whether PyTorch models are compiled.
+      shard_embeddings: whether each device holds a part of large embedding tables instead of all.
       benchmark_version: the version of the benchmark; None is the newest.
       hardware: its class of machines whose budgets apply; None is the usual one.
     """
@@ -77,6 +78,7 @@ class StudyConfig:
     max_global_steps: int | None = None
     save_checkpoints: bool = True
     torch_compile: bool = False
+    shard_embeddings: bool = False
     benchmark_version: str | None = None
     hardware: str | None = None
 
@@ -113,6 +115,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             max_global_steps=config.max_global_steps,
             save_checkpoints=config.save_checkpoints,
             compile_model=config.torch_compile,
+            shard_embeddings=config.shard_embeddings,
             benchmark_version=version,
             hardware=config.hardware,
         )
@@ -272,8 +275,11 @@ def evaluator_factory(trial: TrialConfig) -> Callable[[], Any]:
         from finishline.evaluator import Evaluator
         from finishline.frameworks.environment import prepare_environment
 
-        prepare_environment(trial.submission.framework)
-        return Evaluator(trial.workload, trial.submission.framework, trial.data_dir)
+        framework = trial.submission.framework
+        prepare_environment(framework)
+        # Without so many GPUs the worker's devices are parts of the CPU, which is one to evaluate.
+        num_devices = min(trial.num_devices, count_devices(framework))
+        return Evaluator(trial.workload, framework, trial.data_dir, num_devices=num_devices)
 
     return create
 

@@ -1,7 +1,7 @@
 """The batches of training and of evaluation, the same for every framework."""
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -134,7 +134,7 @@ def evaluation_batches(
     *,
     num_examples: int | None = None,
     seed: int = 0,
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Generator[dict[str, np.ndarray]]:
     """Every example exactly once, in batches of one size.
 
     Args:
@@ -183,6 +183,12 @@ def pad_batch(batch: dict[str, np.ndarray], batch_size: int) -> dict[str, np.nda
     padded = {name: _pad(array, batch_size) for name, array in batch.items()}
     padded["weights"] = _pad(np.ones(num_valid, np.float32), batch_size)
     return padded
+
+
+def pad_to_multiple(batch: Mapping[str, np.ndarray], divisor: int) -> dict[str, np.ndarray]:
+    """A batch of evaluation filled up with zeros, of weight 0, so that ``divisor`` can share it."""
+    length = -(-len(batch["weights"]) // divisor) * divisor
+    return {name: _pad(array, length) for name, array in batch.items()}
 
 
 def _pad(array: np.ndarray, length: int) -> np.ndarray:

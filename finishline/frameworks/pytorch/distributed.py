@@ -3,6 +3,7 @@
 import datetime
 import os
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -18,6 +19,21 @@ def rank() -> int:
 def local_rank() -> int:
     """The rank of this process on its machine, which is the number of its device."""
     return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def rank_part(array: np.ndarray) -> np.ndarray:
+    """This rank's rows of ``array``: in all ranks together each row comes once."""
+    if not dist.is_initialized():
+        return array
+    number, count, length = dist.get_rank(), dist.get_world_size(), len(array)
+    return array[length * number // count : length * (number + 1) // count]
+
+
+def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of the ranks' tensors, on all of them; changes ``tensor``."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
 
 
 class TorchRanks:
