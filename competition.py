@@ -46,6 +46,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool("save_checkpoints", True, "Write checkpoints, so that trials can be resumed.")
 flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.compile.")
+flags.DEFINE_bool(
+    "shard_embeddings", False, "Let each device hold a part of large embedding tables, not all."
+)
 flags.DEFINE_string(
     "benchmark_version",
     None,
@@ -84,6 +87,7 @@ def main(argv: list[str]) -> int:
         max_global_steps=FLAGS.max_global_steps,
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
+        shard_embeddings=FLAGS.shard_embeddings,
         benchmark_version=FLAGS.benchmark_version,
         hardware=FLAGS.hardware,
     )

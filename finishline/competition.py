@@ -41,6 +41,7 @@ class CompetitionConfig:
     max_global_steps: int | None = None
     save_checkpoints: bool = True
     torch_compile: bool = False
+    shard_embeddings: bool = False
     benchmark_version: str | None = None
     hardware: str | None = None
 
@@ -116,6 +117,7 @@ def _study(
         max_global_steps=config.max_global_steps,
         save_checkpoints=config.save_checkpoints,
         torch_compile=config.torch_compile,
+        shard_embeddings=config.shard_embeddings,
         benchmark_version=config.benchmark_version,
         hardware=config.hardware,
     )

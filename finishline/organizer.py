@@ -173,6 +173,7 @@ def _command(study: StudyConfig, trial: TrialConfig) -> list[str]:
         "max_global_steps": study.max_global_steps,
         "save_checkpoints": study.save_checkpoints,
         "torch_compile": study.torch_compile,
+        "shard_embeddings": study.shard_embeddings,
         "benchmark_version": study.benchmark_version,
         "hardware": study.hardware,
     }

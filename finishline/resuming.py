@@ -27,6 +27,7 @@ _FIXED = {
     "matmul_precision": "matmul_precision",
     "num_devices": "--num_devices",
     "torch_compile": "--torch_compile",
+    "shard_embeddings": "--shard_embeddings",
 }
 _MAX_TOLD = 3
 _NOTHING = "none"

@@ -139,6 +139,7 @@ class Session:
             },
             "num_devices": config.num_devices,
             "compile_model": config.compile_model,
+            "shard_embeddings": config.shard_embeddings,
             "save_state": config.save_checkpoints,
             "max_global_steps": config.max_global_steps,
         }

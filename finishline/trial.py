@@ -39,6 +39,7 @@ class TrialConfig:
       max_global_steps: step after which training ends, or None.
       save_checkpoints: whether the trial can be resumed.
       compile_model: whether PyTorch models go through ``torch.compile``.
+      shard_embeddings: whether each device holds a part of large embedding tables instead of all.
       stop_at_target: whether reaching the target ends the trial; False to set targets.
       benchmark_version: the version of the benchmark by whose numbers it goes.
       hardware: the class of machines whose budgets apply; None is the version's usual one.
@@ -57,6 +58,7 @@ class TrialConfig:
     max_global_steps: int | None = None
     save_checkpoints: bool = True
     compile_model: bool = False
+    shard_embeddings: bool = False
     stop_at_target: bool = True
     benchmark_version: str = NEWEST
     hardware: str | None = None
@@ -108,6 +110,7 @@ class TrialConfig:
             "max_global_steps": self.max_global_steps,
             "save_checkpoints": self.save_checkpoints,
             "torch_compile": self.compile_model,
+            "shard_embeddings": self.shard_embeddings,
             "stop_at_target": self.stop_at_target,
             "data_dir": str(self.data_dir),
             "machine": describe_machine(),

@@ -41,6 +41,7 @@ class Setup:
     overrides: dict[str, Any]
     num_devices: int
     compile_model: bool
+    shard_embeddings: bool
     save_state: bool
     max_global_steps: int | None
 
@@ -65,6 +66,7 @@ class Worker:
             setup.num_examples,
             num_devices=setup.num_devices,
             compile_model=setup.compile_model,
+            shard_embeddings=setup.shard_embeddings,
         )
         self._logger = scalars.MetricsLogger() if channel is not None else None
         self._runtime.workload.metrics_logger = self._logger

@@ -58,6 +58,7 @@ FLAGS = {
     "rng_seed": (7, ("--rng_seed 0 instead of 7",)),
     "num_devices": (2, ("--num_devices 1 instead of 2",)),
     "torch_compile": (True, ("--torch_compile False instead of True",)),
+    "shard_embeddings": (True, ("--shard_embeddings False instead of True",)),
     "benchmark_version": ("0.5", ("--benchmark_version 1.0 instead of 0.5", "--hardware 4xA100")),
 }
 

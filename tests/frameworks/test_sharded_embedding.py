@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from finishline import spec
@@ -35,7 +36,7 @@ def batches():
 
 
 def snapshots(folder, name):
-    return [dict(np.load(f"{folder}/{name}_{when}.npz")) for when in ("before", "after")]
+    return [load_file(f"{folder}/{name}_{when}.safetensors") for when in ("before", "after")]
 
 
 def assert_same_training(folder, name):
@@ -80,8 +81,8 @@ def _run_rank(rank, folder):
     )
     half = slice(rank * BATCH_SIZE // 2, (rank + 1) * BATCH_SIZE // 2)
     before, after, (model, optimizer) = train_pytorch(runtime, half)
-    np.savez(f"{folder}/rank{rank}_before.npz", **before)
-    np.savez(f"{folder}/rank{rank}_after.npz", **after)
+    save_file(before, f"{folder}/rank{rank}_before.safetensors")
+    save_file(after, f"{folder}/rank{rank}_after.safetensors")
     table = model.module.embedding_table.weight
     facts = {
         "shapes": [table.shape, table.grad.shape, optimizer.state[table]["momentum_buffer"].shape],
@@ -115,8 +116,8 @@ def ranks(tmp_path_factory):
     torch.multiprocessing.spawn(_run_rank, (str(folder),), nprocs=2)
     runtime = create_runtime("pytorch", find_workload("criteo1tb_mini"), COUNTS)
     before, after, _ = train_pytorch(runtime, slice(None))
-    np.savez(folder / "whole_before.npz", **before)
-    np.savez(folder / "whole_after.npz", **after)
+    save_file(before, folder / "whole_before.safetensors")
+    save_file(after, folder / "whole_after.safetensors")
     return folder
 
 
@@ -160,7 +161,7 @@ def train_jax(folder, name, num_devices):
     )
     example = {key: array[:1] for key, array in next(batches()).items()}
     params, _ = runtime.init_model(3, example)
-    np.savez(f"{folder}/{name}_before.npz", **runtime.snapshot(params, None))
+    save_file(runtime.snapshot(params, None), f"{folder}/{name}_before.safetensors")
     workload = runtime.workload
 
     @jax.jit
@@ -179,7 +180,7 @@ def train_jax(folder, name, num_devices):
     momentum = jax.tree.map(lambda p: 0 * p, params)
     for batch in batches():
         params, momentum = step(params, momentum, next(iter(runtime.place([batch]))))
-    np.savez(f"{folder}/{name}_after.npz", **runtime.snapshot(params, None))
+    save_file(runtime.snapshot(params, None), f"{folder}/{name}_after.safetensors")
     if num_devices > 1:
         _check_jax_placement(runtime, params, momentum, step, batch, folder)
 
