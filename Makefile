@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo demo-short test test-slow lint bench targets clean
+.PHONY: setup demo demo-short suite-mini test test-slow lint docs bench targets clean
 
 setup: $(STAMP)
 
@@ -19,12 +19,17 @@ $(STAMP): setup.cfg constraints.txt
 
 demo: setup
 	$(BIN)/python competition.py --submissions=nadamw,momentum,schedule_free_adamw \
-	  --suite=embedded --frameworks=jax,pytorch --num_tuning_trials=1 \
+	  --suite=demo --frameworks=jax,pytorch --num_tuning_trials=1 \
 	  --experiment_name=demo
 
 demo-short: setup
 	$(BIN)/python competition.py --submissions=nadamw,momentum --workloads=digits \
 	  --num_tuning_trials=1 --experiment_name=demo-short
+
+# All small workloads; takes about ten minutes.
+suite-mini: setup
+	$(BIN)/python competition.py --submissions=nadamw --suite=mini \
+	  --num_tuning_trials=1 --experiment_name=suite-mini
 
 test: setup
 	$(BIN)/python -m pytest -m 'not slow'
@@ -36,6 +41,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages that are made from data.
+docs: setup
+	JAX_PLATFORMS=cpu $(BIN)/python -m workloads.describe --markdown > docs/workloads.md.new
+	mv docs/workloads.md.new docs/workloads.md
 
 bench: setup
 	$(BIN)/python -m benchmarks.overhead
