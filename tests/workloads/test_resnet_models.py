@@ -1,7 +1,6 @@
 """ResNets: published sizes, and one function in both frameworks for every variant."""
 
 import functools
-from contextlib import contextmanager
 
 import flax
 import jax
@@ -35,29 +34,27 @@ def example(height=32, batch_size=6, dtype=np.float32):
     }
 
 
-@contextmanager
-def precision(dtype):
-    with jax.enable_x64(dtype == np.float64):
-        yield
-
-
-def initial_variables(model, batch, seed=0):
+def initial_variables(model, batch):
     init = jax.jit(functools.partial(model.init, train=False, dropout_rate=0.0))
-    return jax.device_get(init(jax.random.key(seed), batch))
+    return jax.device_get(init(jax.random.key(0, impl="rbg"), batch))
 
 
-def perturbed(variables, dtype):
+def made_up_variables(model, batch, dtype):
     """Scales, biases and running statistics away from 0 and 1, where errors would not show."""
     generator = np.random.default_rng(1)
 
-    def perturb(path, value):
-        noise = generator.uniform(0.0, 0.5, value.shape)
-        size = 0.2 if path[-2] == "output" or path[-1] == "bias" else 1.0
-        value = value + (0 if path[-1] == "kernel" and path[-2] != "output" else size * noise)
-        return value.astype(dtype)
+    def make_up(path, shape):
+        if path[-1] == "kernel":
+            return generator.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
+        if path[-1] in ("scale", "var"):
+            return generator.uniform(0.8, 1.5, shape)
+        return generator.normal(0, 0.1, shape)
 
-    flat = flax.traverse_util.flatten_dict(variables)
-    return flax.traverse_util.unflatten_dict({p: perturb(p, v) for p, v in flat.items()})
+    init = functools.partial(model.init, train=False, dropout_rate=0.0)
+    flat = flax.traverse_util.flatten_dict(jax.eval_shape(init, jax.random.key(0), batch))
+    return flax.traverse_util.unflatten_dict(
+        {path: make_up(path, leaf.shape).astype(dtype) for path, leaf in flat.items()}
+    )
 
 
 def jax_results(model, variables, batch, train):
@@ -74,7 +71,10 @@ def jax_results(model, variables, batch, train):
         loss = jax_loss(LOSS_TYPE, batch["targets"], logits)
         return loss["summed"] / loss["n_valid_examples"], (logits, loss["per_example"], updated)
 
-    results = jax.jit(jax.value_and_grad(mean_loss, has_aux=True))(variables["params"], batch)
+    # Compiling is most of the work here, so it is done with little optimisation.
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    gradient = jax.jit(jax.value_and_grad(mean_loss, has_aux=True), compiler_options=options)
+    results = gradient(variables["params"], batch)
     (_, (logits, losses, updated)), gradients = results
     return {
         "logits": logits,
@@ -108,20 +108,29 @@ def assert_close(actual, expected, tolerance):
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
         value = np.asarray(value)
-        assert actual[name].shape == value.shape and actual[name].dtype == value.dtype
+        assert actual[name].shape == value.shape
+        assert actual[name].dtype == value.dtype
         error = np.linalg.norm(actual[name] - value) / np.linalg.norm(value)
         assert error <= tolerance, (name, error)
 
 
-@pytest.mark.parametrize("same_padding", [False, True], ids=["symmetric", "same"])
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-5), (np.float32, 1e-4)])
+@pytest.mark.parametrize(
+    ("name", "same_padding", "dtype", "tolerance"),
+    [
+        ("imagenet_resnet", False, np.float64, 1e-5),
+        ("imagenet_resnet", True, np.float64, 1e-5),
+        ("imagenet_resnet_silu", True, np.float64, 1e-5),
+        ("imagenet_resnet_gelu", True, np.float32, 1e-4),
+        ("cifar", False, np.float32, 1e-4),
+        ("cifar", True, np.float64, 1e-5),
+    ],
+)
 def test_both_frameworks_compute_the_same_function(name, same_padding, dtype, tolerance):
     config = find_workload(name).shrunk().model | {"same_padding": same_padding}
     batch = example(dtype=dtype)
-    with precision(dtype):
+    with jax.enable_x64(dtype == np.float64):
         in_jax = model_jax.Model(**config)
-        variables = perturbed(initial_variables(in_jax, batch), dtype)
+        variables = made_up_variables(in_jax, batch, dtype)
         expected = {train: jax_results(in_jax, variables, batch, train) for train in (True, False)}
     for train in (True, False):
         in_torch = model_pytorch.Model(**config)
@@ -165,7 +174,7 @@ def test_sizes_are_those_published(name):
     assert shapes_in_jax(name) == shapes_in_pytorch(name)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", ["imagenet_resnet", "imagenet_resnet_large_bn_init", "cifar"])
 def test_initial_parameters_have_the_same_distribution(name):
     """Mean and standard deviation of each tensor agree within six standard errors."""
     workload = find_workload(name)
@@ -224,16 +233,18 @@ def test_the_quirk_sets_the_padding():
     assert padded == [f"stage_{stage}.block_0.conv_1" for stage in (1, 2, 3)]
 
 
+# PyTorch's own, when it imports its compiler.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", ["imagenet_resnet", "cifar"])
 def test_compiled_as_one_graph_it_is_the_same(name):
     """In training with and without an update of the running statistics, and in evaluation."""
     config = find_workload(name).shrunk().model | {"same_padding": True}
     batch = example(dtype=np.float64)
-    with precision(np.float64):
-        variables = perturbed(initial_variables(model_jax.Model(**config), batch), np.float64)
+    variables = made_up_variables(model_jax.Model(**config), batch, np.float64)
     torch.compiler.reset()
     models = [model_pytorch.Model(**config) for _ in range(2)]
-    compiled = torch.compile(models[1], fullgraph=True)
+    # All of the compiler but the generation of C++, which takes a minute.
+    compiled = torch.compile(models[1], fullgraph=True, backend="aot_eager_decomp_partition")
     for train, updates in ((True, True), (True, False), (False, True)):
         for model in models:
             load(model, variables)

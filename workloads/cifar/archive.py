@@ -9,6 +9,7 @@ Source: Krizhevsky, 2009, "Learning Multiple Layers of Features from Tiny Images
 https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -71,13 +72,15 @@ def _read_members(path: Path, names: list[str]) -> dict[str, bytes]:
     """The content of the files ``names`` in the archive, whatever folder they are in."""
     contents = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
                 if name in names and (file := archive.extractfile(member)) is not None:
                     contents[name] = file.read()
+            while content.read(2**20):  # to the checksum at the end of the file
+                pass
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, "is not a complete tar.gz file") from error
+        raise _damaged(path, "is not an intact tar.gz file") from error
     missing = [name for name in names if name not in contents]
     if missing:
         raise _damaged(path, f"has no {', '.join(missing)}")

@@ -101,9 +101,7 @@ class MiniCifarDataset(CifarDataset):
 
         num_train = self.num_examples["train"] + self.num_examples["validation"]
         with tempfile.TemporaryDirectory() as folder:
-            write_originals(
-                Path(folder), num_train=num_train, num_test=self.num_examples["test"]
-            )
+            write_originals(Path(folder), num_train=num_train, num_test=self.num_examples["test"])
             super().prepare(data_dir, Path(folder) / "cifar10", num_workers)
 
 
@@ -165,9 +163,7 @@ def shift(pixels: np.ndarray, *, tops: np.ndarray, lefts: np.ndarray) -> np.ndar
       Of the shape of ``pixels``.
     """
     n, height, width, channels = pixels.shape
-    padded = np.zeros(
-        (n, height + 2 * PADDING, (width + 2 * PADDING) * channels), pixels.dtype
-    )
+    padded = np.zeros((n, height + 2 * PADDING, (width + 2 * PADDING) * channels), pixels.dtype)
     inside = slice(PADDING * channels, (PADDING + width) * channels)
     padded[:, PADDING : PADDING + height, inside] = pixels.reshape(n, height, -1)
     # (n, 2 * PADDING + 1, 2 * PADDING * channels + 1, height, width * channels), without a copy

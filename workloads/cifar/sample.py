@@ -6,7 +6,7 @@ import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -85,16 +85,19 @@ def _pickled(name: str, images: archive.Images) -> bytes:
     return file.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
-class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
+def _save_bytes(pickler: Any, content: bytes) -> None:
     """Writes bytes with the opcodes of Python 2's ``str``, which Python 3 does not write."""
+    if len(content) < 256:
+        pickler.write(pickle.SHORT_BINSTRING + bytes([len(content)]) + content)
+    else:
+        pickler.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+    pickler.memoize(content)
 
-    dispatch: dict[type, Callable[..., Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
-    def _save_bytes(self, content: bytes) -> None:
-        if len(content) < 256:
-            self.write(pickle.SHORT_BINSTRING + bytes([len(content)]) + content)
-        else:
-            self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
-        self.memoize(content)
+class _Python2Pickler(pickle._Pickler):
+    """Pickles as Python 2 did."""
 
-    dispatch[bytes] = _save_bytes
+    dispatch: ClassVar[dict[type, Callable[..., None]]] = {
+        **pickle._Pickler.dispatch,
+        bytes: _save_bytes,
+    }

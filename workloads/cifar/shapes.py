@@ -19,19 +19,19 @@ def draw_shapes(count: int, *, seed: int) -> Images:
     for label in range(NUM_CLASSES):
         members = labels == label
         inside[members, ..., 0] = _shape(label, u[members], v[members])
-    contrast = generator.uniform(0.15, 0.5, (count, 1, 1, 1)).astype(np.float32)
-    colour = _unit_vectors(generator, count) * contrast
+    contrast = generator.uniform(0.25, 0.7, (count, 1, 1, 1)).astype(np.float32)
+    colour = abs(_unit_vectors(generator, count)) * contrast  # brighter than the background
     images = _backgrounds(generator, count) + colour * inside
-    images += generator.normal(0, 0.06, images.shape).astype(np.float32)
+    images += generator.normal(0, 0.04, images.shape).astype(np.float32)
     return Images((255 * images.clip(0, 1)).astype(np.uint8), labels)
 
 
 def _coordinates(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates in which each image's shape fills the unit disc: two of (count, 32, 32)."""
     y, x = (np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE] + 0.5) * (2 / IMAGE_SIZE) - 1
-    centre_x, centre_y = generator.uniform(-0.35, 0.35, (2, count, 1, 1))
-    radius = generator.uniform(0.45, 0.8, (count, 1, 1))
-    angle = generator.uniform(0, 2 * np.pi, (count, 1, 1))
+    centre_x, centre_y = generator.uniform(-0.25, 0.25, (2, count, 1, 1))
+    radius = generator.uniform(0.55, 0.85, (count, 1, 1))
+    angle = generator.uniform(-0.4, 0.4, (count, 1, 1))
     x, y = (x - centre_x) / radius, (y - centre_y) / radius
     return np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
 
@@ -62,9 +62,9 @@ def _backgrounds(generator: np.random.Generator, count: int) -> np.ndarray:
     slope_x, slope_y = generator.normal(0, 0.3, (2, count, 1, 1))
     frequency_x, frequency_y = generator.normal(0, 12, (2, count, 1, 1))
     phase = generator.uniform(0, 2 * np.pi, (count, 1, 1))
-    waves = 0.1 * np.sin(frequency_x * x + frequency_y * y + phase)
+    waves = 0.05 * np.sin(frequency_x * x + frequency_y * y + phase)
     brightness = (slope_x * x + slope_y * y + waves)[..., None].astype(np.float32)
-    base = generator.uniform(0.2, 0.8, (count, 1, 1, 3)).astype(np.float32)
+    base = generator.uniform(0.1, 0.6, (count, 1, 1, 3)).astype(np.float32)
     return base + brightness * _unit_vectors(generator, count)
 
 
