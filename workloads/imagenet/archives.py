@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import gzip
+import io
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Member(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_archive(path: Path) -> Iterator[BinaryIO]:
+def open_archive(path: Path) -> Iterator[io.BufferedIOBase]:
     """Opens an archive for reading, decompressed; whether it is compressed shows in its bytes.
 
     ImageNet-v2 has been distributed uncompressed under a name that ends in ``.tar.gz``.
@@ -40,7 +41,7 @@ def open_archive(path: Path) -> Iterator[BinaryIO]:
         is_compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         file.seek(0)
         try:
-            yield gzip.GzipFile(fileobj=file) if is_compressed else file  # type: ignore[misc]
+            yield gzip.GzipFile(fileobj=file) if is_compressed else file
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise damaged(path, f"is truncated or damaged ({error})") from error
 
@@ -72,12 +73,15 @@ def list_members(path: Path, *, start: int = 0, stop: int | None = None) -> list
     return members
 
 
-def _check_end(path: Path, file: BinaryIO, offset: int) -> None:
-    """``tarfile`` takes a damaged header for the end of the archive; this tells them apart."""
+def _check_end(path: Path, file: io.BufferedIOBase, offset: int) -> None:
+    """Checks that the tar archive really ends where ``tarfile``, which stops at damage, says."""
     file.seek(offset)
     header = file.read(tarfile.BLOCKSIZE)
     if header.strip(b"\0"):
         raise damaged(path, f"is damaged at byte {offset}")
+    if isinstance(file, gzip.GzipFile):
+        while file.read(2**20):  # at the very end gzip compares its checksum
+            pass
 
 
 def _check_names(path: Path, members: Sequence[Member]) -> None:

@@ -7,16 +7,14 @@ Images are stored as they are, byte by byte.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from finishline.data.download import Original, download
 from finishline.data.preparation import ShardTask, prepare_split
 from finishline.errors import UserError
 from workloads.imagenet.archives import ClassShard, ImagesShard, Member, damaged, list_members
+from workloads.imagenet.dataset import ImageNet
 from workloads.imagenet.devkit import DevKit, read_devkit
-
-if TYPE_CHECKING:
-    from workloads.imagenet.dataset import ImageNet
 
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 ARCHIVES = {
@@ -42,7 +40,7 @@ class Plan(NamedTuple):
 
 
 def prepare_splits(
-    dataset: "ImageNet", data_dir: Path, folder: Path, splits: Sequence[str], num_workers: int
+    dataset: ImageNet, data_dir: Path, folder: Path, splits: Sequence[str], num_workers: int
 ) -> None:
     """Makes ``splits`` of ``dataset`` from the archives in ``folder``.
 
@@ -130,14 +128,14 @@ def _check_classes(
         raise damaged(path, f"has the class {unknown[0]}, which {DEVKIT} does not know")
 
 
-def _check_count(dataset: "ImageNet", split: str, path: Path, plan: Plan, devkit: DevKit) -> None:
+def _check_count(dataset: ImageNet, split: str, path: Path, plan: Plan, devkit: DevKit) -> None:
     """Originals with all classes must have all images; fewer classes are a sample for tests."""
     expected = dataset.num_examples[split]
     if len(devkit.wnids) == dataset.num_classes and plan.num_images != expected:
         raise damaged(path, f"and {DEVKIT} have {plan.num_images} images instead of {expected}")
 
 
-def _find_all(dataset: "ImageNet", data_dir: Path, folder: Path, splits: Sequence[str]) -> None:
+def _find_all(dataset: ImageNet, data_dir: Path, folder: Path, splits: Sequence[str]) -> None:
     """Checks that all archives are there; ImageNet-v2 is downloaded if only it is missing."""
     command = f"python -m workloads.prepare {dataset.name} --data_dir {data_dir}"
     gated = [DEVKIT, *(ARCHIVES[split] for split in splits if split != "test")]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 NUM_OPERATIONS = 2
 
@@ -20,6 +20,7 @@ _TRANSLATION = 100 / 224  # of the side
 _CUTOUT = 40 / 224  # half the square's side, of the image's side
 _ENHANCEMENT = 1.9
 _ADDEND = 110
+_BITS = 4
 
 Operation = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -34,30 +35,19 @@ def randaugment(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def autocontrast(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Stretches each channel to the range from 0 to 255."""
     del rng
-    present = _histogram(image) > 0
-    low = present.argmax(axis=1)[:, None]
-    high = 255 - present[:, ::-1].argmax(axis=1)[:, None]
-    scale = 255.0 / np.maximum(high - low, 1)
-    table = np.clip(_LEVELS * scale - low * scale, 0, 255).astype(np.uint8)
-    return _look_up(image, np.where(high > low, table, _LEVELS))
+    return ImageOps.autocontrast(image)
 
 
 def equalize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Makes the histogram of each channel as flat as it gets."""
     del rng
-    histogram = _histogram(image)
-    last = 255 - (histogram[:, ::-1] > 0).argmax(axis=1)[:, None]
-    total = histogram.sum(axis=1, keepdims=True)
-    step = (total - np.take_along_axis(histogram, last, axis=1)) // 255
-    below = histogram.cumsum(axis=1) - histogram
-    table = np.minimum((below + step // 2) // np.maximum(step, 1), 255)
-    return _look_up(image, np.where(step > 0, table, _LEVELS))
+    return ImageOps.equalize(image)
 
 
 def invert(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """255 minus each value."""
     del rng
-    return image.point(_INVERTED)
+    return ImageOps.invert(image)
 
 
 def rotate(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -68,7 +58,7 @@ def rotate(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def posterize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Keeps the upper 4 bits of each value."""
     del rng
-    return image.point(_POSTERIZED)
+    return ImageOps.posterize(image, _BITS)
 
 
 def solarize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -80,7 +70,7 @@ def solarize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def solarize_add(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Adds 110 to values below 128."""
     del rng
-    return image.point(_ADDED)
+    return image.point(_DARKER_HALF_LIGHTENED)
 
 
 def color(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -155,10 +145,7 @@ OPERATIONS: tuple[Operation, ...] = (
     cutout,
 )
 
-_LEVELS = np.arange(256)
-_INVERTED = (255 - _LEVELS).tolist() * 3
-_POSTERIZED = (_LEVELS & 0xF0).tolist() * 3
-_ADDED = np.where(_LEVELS < 128, np.minimum(_LEVELS + _ADDEND, 255), _LEVELS).tolist() * 3
+_DARKER_HALF_LIGHTENED = [v + _ADDEND if v < 128 else v for v in range(256)] * 3
 
 
 def _signed(magnitude: float, rng: np.random.Generator) -> float:
@@ -174,13 +161,3 @@ def _affine(image: Image.Image, *coefficients: float) -> Image.Image:
         Image.Resampling.NEAREST,
         fillcolor=_GREY,
     )
-
-
-def _histogram(image: Image.Image) -> np.ndarray:
-    """How often each channel has each value: int64, (3, 256)."""
-    return np.array(image.histogram()).reshape(3, 256)
-
-
-def _look_up(image: Image.Image, table: np.ndarray) -> Image.Image:
-    """Replaces values by those of ``table``, (3, 256)."""
-    return image.point(table.ravel().tolist())

@@ -1,9 +1,10 @@
 """Made-up images in twelve classes: textures of stripes, discs, bricks and the like.
 
-A class is a kind of pattern. Scale, direction, colours, light, noise and a weaker pattern of
-another class on top vary from image to image. Every pattern is a mirror image of itself and fills
-the image, so that flips and crops leave the class as it is. Test images are noisier, as
-ImageNet-v2 is harder than the validation images.
+A class is a kind of pattern, and prefers some colours. Scale, direction, place, contrast, light,
+noise and a weaker pattern of another class on top vary from image to image, and the colours of
+neighbouring classes overlap. A mirror image of a pattern, or a part of it, is of the same class, so
+that flips and crops leave the class as it is. Test images are noisier, as ImageNet-v2 is harder
+than the validation images.
 """
 
 import io
@@ -19,9 +20,11 @@ from workloads.imagenet.made_up import Labelled, write_archives
 _SEED = 4
 _TURN = 2 * np.pi
 _SIDES = (40, 57)  # of images, in pixels
-_PERIODS = (7.0, 16.0)  # of patterns, in pixels
-_RIVAL = 0.45  # the largest weight of the other pattern
-_NOISE = {"train": 0.2, "validation": 0.2, "test": 0.25}  # the largest; colours span 1
+_PERIODS = (8.0, 15.0)  # of patterns, in pixels
+_TILT = _TURN / 16  # the largest, to either side
+_RIVAL = 0.2  # the largest weight of the other pattern
+_HUE_SPREAD = 0.8  # standard deviation of a class's hue, in distances between classes
+_NOISE = {"train": 0.1, "validation": 0.1, "test": 0.14}  # the largest; colours span 1
 
 
 def write_originals(folder: Path, num_examples: Mapping[str, int], num_classes: int) -> None:
@@ -69,17 +72,18 @@ def draw(
     weight = rng.uniform(0, _RIVAL)
     pattern = (1 - weight) * _pattern(label, height, width, rng)
     pattern += weight * _pattern(rival, height, width, rng)
-    middle, contrast = rng.uniform(0.3, 0.7, 3), rng.uniform(0.1, 0.4, 3)
-    colours = contrast * rng.choice([-1, 1], 3)
+    hue = _TURN * (label + rng.normal(0, _HUE_SPREAD)) / num_classes
+    colour = 0.5 + 0.2 * np.cos(hue - _TURN * np.arange(3) / 3)
+    contrast = rng.uniform(0.15, 0.45, 3) * rng.choice([-1, 1])
     light = np.linspace(-1, 1, width) * rng.uniform(-0.15, 0.15)
-    image = middle + pattern[..., None] * colours + light[:, None]
+    image = colour + pattern[..., None] * contrast + light[:, None]
     image += rng.standard_normal(image.shape, np.float32) * rng.uniform(0, noise)
     return (255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
 def _pattern(label: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """A pattern with values from -1 to 1, at a random scale, direction and place."""
-    angle, period = rng.uniform(0, _TURN), np.exp(rng.uniform(*np.log(_PERIODS)))
+    angle, period = rng.uniform(-_TILT, _TILT), np.exp(rng.uniform(*np.log(_PERIODS)))
     y = (np.arange(height)[:, None] - height * rng.uniform(0.25, 0.75)) / period
     x = (np.arange(width)[None, :] - width * rng.uniform(0.25, 0.75)) / period
     u = np.cos(angle) * x + np.sin(angle) * y
