@@ -1,9 +1,14 @@
 """Every workload at a size for tests, with data that are made when a test first needs them."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from finishline.workload import all_workloads
 from workloads.samples import prepare_sample
+
+sys.path.append(str(Path(__file__).parent))  # for ``parity``
 
 # A full-size workload is shrunk; one whose data are small has them made up.
 _SMALL = {name: workload.shrunk() for name, workload in all_workloads().items()}
@@ -26,6 +31,12 @@ def workload(request, data_dir):
 def dataset(request, data_dir):
     """Each data set of ``workload`` once, prepared."""
     return _prepared(_READERS[request.param], data_dir).dataset
+
+
+@pytest.fixture(scope="session")
+def prepared(data_dir):
+    """A function that prepares the data of a workload and returns it."""
+    return lambda workload: _prepared(workload, data_dir)
 
 
 def _prepared(workload, data_dir):
