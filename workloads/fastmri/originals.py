@@ -18,7 +18,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from finishline.data.preparation import ShardContent, ShardTask, prepare_in_order, prepare_split
 from finishline.data.splits import Split, is_sound
@@ -175,7 +175,7 @@ def _members(archive: Path, size: int) -> Iterator[Original]:
             pass  # there is a checksum at the end
 
 
-def _unpacked(archive: Path, file: BinaryIO) -> Any:
+def _unpacked(archive: Path, file: IO[bytes]) -> Any:
     """The content of ``archive``, opened as ``file``."""
     return {".xz": lzma.open, ".gz": gzip.open}.get(archive.suffix, contextlib.nullcontext)(file)
 
