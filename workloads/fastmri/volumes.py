@@ -6,7 +6,8 @@ attribute ``max`` is the largest value of that image in all slices. Source: Zbon
 arXiv:1811.08839, section 4 and appendix.
 """
 
-from typing import IO, NamedTuple
+from io import BufferedIOBase
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Volume(NamedTuple):
     maximum: float
 
 
-def read_volume(file: IO[bytes], name: str, size: int) -> Volume:
+def read_volume(file: BufferedIOBase, name: str, size: int) -> Volume:
     """Reads one scan.
 
     Args:
