@@ -1,7 +1,8 @@
 """Finding and reading the original files: 24 days of lines of text.
 
-A day D is ``day_D.gz`` as distributed, or ``day_D`` uncompressed, or the parts ``day_D_NN`` into
-which AlgoPerf's set-up splits it. Places in a file are those of its uncompressed text, in bytes.
+A day D is ``day_D`` uncompressed, or ``day_D.gz`` as distributed, or the parts ``day_D_NN`` into
+which AlgoPerf's set-up splits it; the first of these that is there is read. Places in a file are
+those of its uncompressed text, in bytes.
 """
 
 import dataclasses
@@ -142,8 +143,10 @@ class LineReader:
         """How far the file itself has been read."""
         return self._raw.tell()
 
-    def close(self) -> None:
-        """Closes the file."""
+    def __enter__(self) -> "LineReader":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
         self._raw.close()
 
@@ -173,16 +176,25 @@ def split_after(files: Sequence[Path], num_lines: int) -> tuple[list[Extent], li
     """The first ``num_lines`` lines of a day's files, the others, and how many the first are."""
     counted = 0
     for index, path in enumerate(files):
-        before, after = list(map(Extent, files[:index])), list(map(Extent, files[index + 1 :]))
-        for block in LineReader(path).blocks(None):
-            in_block = count_lines(block.text)
-            if counted + in_block <= num_lines:
-                counted += in_block
-                continue
-            place = block.start + _line_start(block.text, num_lines - counted)
+        place, here = _find_line(path, num_lines - counted)
+        counted += here
+        if place is not None:
+            before, after = list(map(Extent, files[:index])), list(map(Extent, files[index + 1 :]))
             first = [Extent(path, 0, place)] if place else []
-            return [*before, *first], [Extent(path, place), *after], num_lines
+            return [*before, *first], [Extent(path, place), *after], counted
     return list(map(Extent, files)), [], counted
+
+
+def _find_line(path: Path, number: int) -> tuple[int | None, int]:
+    """Where line ``number``, from 0, begins, None if there is none; and the lines before it."""
+    counted = 0
+    with LineReader(path) as reader:
+        for block in reader.blocks(None):
+            in_block = count_lines(block.text)
+            if counted + in_block > number:
+                return block.start + _line_start(block.text, number - counted), number
+            counted += in_block
+    return None, counted
 
 
 def count_lines(text: bytes) -> int:

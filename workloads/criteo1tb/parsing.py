@@ -5,6 +5,7 @@ hexadecimal digits. All but the label may be empty. An integer x becomes log(1 +
 empty one 0; a category becomes the number of its bucket, see ``hashing``.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,18 +35,16 @@ def read_shards(extent: Extent, shard_bytes: int, first: int = 0) -> Iterator[St
       UserError: a line is malformed, or a compressed file damaged; the message names it.
     """
     start = extent.start + first * shard_bytes
-    reader = LineReader(extent.path, start)
-    told = 0
-    is_last = False
-    while not is_last:
-        stop = start + shard_bytes if extent.stop is None else min(start + shard_bytes, extent.stop)
-        content = ShardContent(_join([parse(extent.path, block) for block in reader.blocks(stop)]))
-        is_last = stop == extent.stop or reader.is_at_end()
-        read = reader.disk_bytes if extent.is_compressed else min(reader.position, stop) - start
-        yield StreamShard(content, read - told, is_last)
-        told = read if extent.is_compressed else 0
-        start = stop
-    reader.close()
+    end = math.inf if extent.stop is None else extent.stop
+    told, is_last = 0, False
+    with LineReader(extent.path, start) as reader:
+        while not is_last:
+            stop = int(min(start + shard_bytes, end))
+            blocks = [parse(extent.path, block) for block in reader.blocks(stop)]
+            is_last = stop == end or reader.is_at_end()
+            read = reader.disk_bytes if extent.is_compressed else stop - extent.start
+            yield StreamShard(ShardContent(_join(blocks)), read - told, is_last)
+            told, start = read, stop
 
 
 def _join(blocks: list[Arrays]) -> Arrays:
@@ -124,7 +123,8 @@ def _words(column) -> np.ndarray:  # type: ignore[no-untyped-def]  # pyarrow has
 
 def _explained(path: Path, block: Block, error: Exception) -> UserError:
     """Which line cannot be parsed, and why."""
-    before = sum(count_lines(earlier.text) for earlier in LineReader(path).blocks(block.start))
+    with LineReader(path) as reader:
+        before = sum(count_lines(earlier.text) for earlier in reader.blocks(block.start))
     for number, line in enumerate(block.text.splitlines(), before + 1):
         if problem := _problem(line):
             return UserError(
