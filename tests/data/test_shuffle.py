@@ -5,6 +5,7 @@ import pytest
 
 from finishline.data import shuffle
 from finishline.data.keyed import example_generator
+from finishline.data.pipeline import TrainingBatches, evaluation_batches
 from finishline.data.shuffle import TrainingOrder, training_indices
 
 
@@ -57,6 +58,81 @@ def test_order_is_uniform(kind):
 )
 def test_order_is_the_same_for_ever(n, count, digest):
     assert shuffle.hash_of_order(n, 42, count) == digest
+
+
+@pytest.mark.parametrize(("n", "block_size"), [(1000, 8), (1003, 8), (7, 8), (8, 8), (65, 64)])
+def test_blocks_cover_every_epoch_and_stay_whole(kind, n, block_size):
+    order = TrainingOrder(n, 5, block_size)
+    starts = []
+    for epoch in range(3):
+        indices = order.indices(epoch * n, (epoch + 1) * n)
+        assert indices.dtype == np.int64
+        assert np.array_equal(np.sort(indices), np.arange(n))
+        num_whole = n // block_size * block_size
+        blocks = indices[:num_whole].reshape(-1, block_size)
+        assert np.array_equal(
+            blocks - blocks[:, :1], np.tile(np.arange(block_size), (len(blocks), 1))
+        )
+        assert np.array_equal(indices[num_whole:], np.arange(num_whole, n))
+        starts.append(blocks[:, 0].tobytes())
+    if n >= 1000:
+        assert len(set(starts)) == 3
+
+
+@pytest.mark.parametrize(("n", "block_size"), [(1003, 8), (7, 8), (20, 3)])
+def test_any_range_of_blocks_is_a_slice_of_the_whole(kind, n, block_size):
+    order = TrainingOrder(n, 3, block_size)
+    whole = np.concatenate([order.indices(e * n, (e + 1) * n) for e in range(4)])
+    generator = np.random.default_rng(0)
+    for start, stop in np.sort(generator.integers(0, 4 * n + 1, (50, 2))).tolist():
+        assert np.array_equal(order.indices(start, stop), whole[start:stop])
+
+
+@pytest.mark.parametrize("batch_size", [6, 32, 250])
+def test_ranks_share_blocks_and_go_on_at_any_position(kind, batch_size):
+    """All ranks together see each row once an epoch; a resume at any batch changes nothing."""
+    n, batches = 203, 10
+    source = Blocked(n)
+    whole = TrainingOrder(n, 9, source.block_size).indices(0, batches * batch_size)
+
+    def seen(rank, world_size, first):
+        iterator = TrainingBatches(
+            source,
+            batch_size=batch_size,
+            seed=9,
+            position=first * batch_size,
+            rank=rank,
+            world_size=world_size,
+        )
+        return np.stack([next(iterator)["x"] for _ in range(batches - first)])
+
+    for first in (0, 3, 9):
+        ranks = np.concatenate([seen(rank, 2, first) for rank in range(2)], axis=1)
+        assert np.array_equal(ranks.ravel(), whole[first * batch_size :])
+        assert np.array_equal(seen(0, 1, first), ranks)
+
+
+def test_an_evaluation_of_a_part_takes_whole_blocks():
+    batches = list(evaluation_batches(Blocked(203), 15, num_examples=40))
+    seen = np.concatenate([batch["x"][batch["weights"] > 0] for batch in batches])
+    assert len(np.unique(seen)) == 40
+    blocks = np.unique(seen // 8)
+    assert np.array_equal(np.sort(seen), (blocks[:, None] * 8 + np.arange(8)).ravel())
+
+
+class Blocked:
+    """A source whose examples are their own numbers, read in blocks."""
+
+    block_size = 8
+
+    def __init__(self, n):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def gather(self, indices):
+        return {"x": indices.copy()}
 
 
 def test_large_orders_need_no_table():
