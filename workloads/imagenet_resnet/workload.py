@@ -27,12 +27,8 @@ RESNET = WorkloadDefinition(
         "activation": "relu",
         "bn_init_scale": 0.0,
     },
-    mini_model={
-        "stage_sizes": (1, 1, 1, 1),
-        "width": 8,
-        "num_classes": MINI_NUM_CLASSES,
-        "stem": "cifar",  # the other would leave 1 x 1 pixels of the mini's 32 x 32
-    },
+    # Of 32 x 32 pixels the stem leaves 8 x 8. The stem for small images takes four times as long.
+    mini_model={"stage_sizes": (1, 1, 1, 1), "width": 16, "num_classes": MINI_NUM_CLASSES},
     quirk_models={"same_padding": {"same_padding": True}},
     **published("imagenet_resnet"),
 )
@@ -49,7 +45,7 @@ WORKLOADS = (
     _variant("imagenet_resnet_gelu", activation="gelu"),
     _variant("imagenet_resnet_large_bn_init", bn_init_scale=8.0),
     RESNET.mini(
-        target=Target(metric="accuracy", minimize=False, validation=0.8, test=0.8),
+        target=Target(metric="accuracy", minimize=False, validation=0.88, test=0.88),
         max_allowed_runtime_sec=120,
         eval_period_time_sec=2.0,
         step_hint=400,
