@@ -98,6 +98,45 @@ def test_processes_make_the_same_files(tmp_path):
     assert manifests[0::2] == manifests[1::2]
 
 
+@pytest.fixture
+def extracted(tmp_path):
+    """Originals of which the training and validation images have been extracted, and what is in."""
+    made = write_originals(tmp_path)
+    folder = tmp_path / "imagenet"
+    with tarfile.open(folder / TRAIN) as outer:
+        for member in outer:
+            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
+                inner.extractall(folder / "train" / member.name[:9], filter="data")
+    with tarfile.open(folder / VALIDATION) as tar:
+        for member in tar:
+            tar.extract(member, folder / "val" / f"n0000000{member.size % 4}", filter="data")
+    (folder / TRAIN).unlink()
+    (folder / VALIDATION).unlink()
+    return folder, made
+
+
+def test_extracted_images_will_do(tmp_path, extracted):
+    folder, made = extracted
+    imagenet().prepare(tmp_path / "data", folder)
+    assert sorted(stored(tmp_path / "data", "train")) == sorted(made["train"])
+    assert sorted(stored(tmp_path / "data", "validation")) == sorted(made["validation"])
+
+
+def test_extracted_images_are_counted(tmp_path, extracted):
+    folder, _ = extracted
+    next(folder.glob("train/n01000000/*")).unlink()
+    with pytest.raises(UserError, match="has 5 images in n01000000 instead of the 6"):
+        imagenet().prepare(tmp_path / "data", folder)
+
+
+def test_originals_are_never_replaced_by_prepared_data(tmp_path, extracted):
+    folder, _ = extracted
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match="train holds folders of original images"):
+        imagenet().prepare(tmp_path)
+    assert sorted(folder.rglob("*")) == before
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -237,7 +276,7 @@ DAMAGES = {
     "validation has a web page": (
         VALIDATION,
         lambda p: edit_tar(p, with_a_web_page),
-        "_00000001.JPEG is not an image",
+        "_00000001.JPEG in it is not an image",
     ),
     "v2 truncated": (TEST, truncate, "truncated or damaged"),
     "v2 damaged": (TEST, flip_in_image, "CRC"),
@@ -283,7 +322,7 @@ def test_damaged_archives_are_named(tmp_path, damage):
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
-    assert message.endswith("replace it by an undamaged copy of the original file.")
+    assert message.endswith("replace it by an undamaged copy of the original.")
 
 
 def test_a_damaged_archive_can_be_replaced(tmp_path):

@@ -1,4 +1,4 @@
-"""Reads images out of tar archives by offset, without extracting them to the disk."""
+"""Reads images out of tar archives by offset, without extracting them, or from folders."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,10 @@ _IMAGE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 class Member(NamedTuple):
-    """A file in an archive: its name, and where its bytes are once the archive is decompressed."""
+    """A file in an archive: its name, and where its bytes are once the archive is decompressed.
+
+    In a folder: its path from there, 0, and its size.
+    """
 
     name: str
     offset: int
@@ -92,29 +95,44 @@ def _check_names(path: Path, members: Sequence[Member]) -> None:
         seen.add(member.name)
 
 
+def list_files(folder: Path) -> list[Member]:
+    """The files in ``folder`` and the folders in it whose names end in ``.JPEG``, sorted."""
+    paths = sorted(folder.rglob("*.JPEG"))
+    return [Member(str(path.relative_to(folder)), 0, path.stat().st_size) for path in paths]
+
+
 def read_images(path: Path, members: Sequence[Member]) -> Iterator[bytes]:
     """The bytes of each of ``members``, which lie in ``path`` in this order.
 
     Raises:
       UserError: one of them is cut off, or is neither JPEG nor PNG; the message names it.
     """
+    contents = _read_files(path, members) if path.is_dir() else _read_members(path, members)
+    for member, content in zip(members, contents, strict=True):
+        if len(content) != member.size:
+            raise damaged(path, f"is truncated: it ends within {member.name}")
+        if not content.startswith(_IMAGE_MAGICS):
+            raise damaged(path, f"is damaged: {member.name} in it is not an image")
+        yield content
+
+
+def _read_files(folder: Path, members: Sequence[Member]) -> Iterator[bytes]:
+    return ((folder / member.name).read_bytes() for member in members)
+
+
+def _read_members(path: Path, members: Sequence[Member]) -> Iterator[bytes]:
     with open_archive(path) as file:
         for member in members:
             file.seek(member.offset)
-            content = file.read(member.size)
-            if len(content) != member.size:
-                raise damaged(path, f"is truncated: it ends within {member.name}")
-            if not content.startswith(_IMAGE_MAGICS):
-                raise damaged(path, f"is damaged: its member {member.name} is not an image")
-            yield content
+            yield file.read(member.size)
 
 
 @dataclasses.dataclass(frozen=True)
 class ImagesShard:
-    """Makes a shard of images that lie in an archive one after the other.
+    """Makes a shard of images that lie in an archive one after the other, or in a folder.
 
     Attributes:
-      path: the archive.
+      path: the archive or folder.
       members: where the images are.
       labels: of the images.
     """
@@ -149,15 +167,24 @@ class ClassShard:
         """Lists the images of the class, then streams them."""
         start, stop = self.inner.offset, self.inner.offset + self.inner.size
         members = list_members(self.path, start=start, stop=stop)
-        if len(members) != self.num_images:
-            raise damaged(
-                self.path,
-                f"has {len(members)} images in {self.inner.name} instead of the {self.num_images} "
-                "that the development kit says",
-            )
+        check_class(self.path, self.inner.name, len(members), self.num_images)
         return ImagesShard(self.path, members, [self.label] * len(members))()
+
+
+def check_class(path: Path, name: str, num_images: int, expected: int) -> None:
+    """Checks how many images the class called ``name`` has in ``path``.
+
+    Raises:
+      UserError: not as many as expected.
+    """
+    if num_images != expected:
+        raise damaged(
+            path,
+            f"has {num_images} images in {name} instead of the {expected} that the development "
+            "kit says",
+        )
 
 
 def damaged(path: Path, what: str) -> UserError:
     """The error that ``path`` is not what it should be, with the remedy."""
-    return UserError(f"{path} {what}; replace it by an undamaged copy of the original file.")
+    return UserError(f"{path} {what}; replace it by an undamaged copy of the original.")

@@ -12,7 +12,15 @@ from typing import NamedTuple
 from finishline.data.download import Original, download
 from finishline.data.preparation import ShardTask, prepare_split
 from finishline.errors import UserError
-from workloads.imagenet.archives import ClassShard, ImagesShard, Member, damaged, list_members
+from workloads.imagenet.archives import (
+    ClassShard,
+    ImagesShard,
+    Member,
+    check_class,
+    damaged,
+    list_files,
+    list_members,
+)
 from workloads.imagenet.dataset import ImageNet
 from workloads.imagenet.devkit import DevKit, read_devkit
 
@@ -22,6 +30,9 @@ ARCHIVES = {
     "validation": "ILSVRC2012_img_val.tar",
     "test": "imagenetv2-matched-frequency.tar.gz",
 }
+# What some have instead: the images of the archive, extracted. Training images lie in a folder a
+# class, named by its WordNet id; so may validation images.
+EXTRACTED = {"train": "train", "validation": "val"}
 SHARD_BYTES = 128 * 2**20
 
 # The copy that the authors keep, with the SHA-256 that TensorFlow Datasets publishes for it.
@@ -50,21 +61,23 @@ def prepare_splits(
     _find_all(dataset, data_dir, folder, splits)
     devkit = read_devkit(folder / DEVKIT)
     for split in splits:
-        path = folder / ARCHIVES[split]
+        path = _original(folder, split)
         plan = PLANS[split](path, devkit)
         _check_count(dataset, split, path, plan, devkit)
-        size = path.stat().st_size
+        num_bytes = sum(task.num_bytes for task in plan.tasks)
         prepare_split(
             dataset.folder(data_dir, split),
             plan.tasks,
-            identity={path.name: size, DEVKIT: (folder / DEVKIT).stat().st_size},
-            disk_bytes=size,
+            identity={path.name: num_bytes, DEVKIT: (folder / DEVKIT).stat().st_size},
+            disk_bytes=num_bytes,
             num_workers=num_workers,
         )
 
 
 def plan_train(path: Path, devkit: DevKit) -> Plan:
     """Training images: a tar archive with one tar archive a class, ``<wnid>.tar``."""
+    if path.is_dir():
+        return _plan_train_folders(path, devkit)
     classes = {Path(member.name).stem: member for member in list_members(path)}
     _check_classes(path, classes, devkit.wnids)
     tasks = []
@@ -74,10 +87,24 @@ def plan_train(path: Path, devkit: DevKit) -> Plan:
     return Plan(tasks, sum(devkit.num_train_images))
 
 
+def _plan_train_folders(path: Path, devkit: DevKit) -> Plan:
+    by_class: dict[str, list[Member]] = {}
+    for member in list_files(path):
+        by_class.setdefault(Path(member.name).parent.name, []).append(member)
+    _check_classes(path, by_class, devkit.wnids)
+    tasks = []
+    for label, (wnid, count) in enumerate(zip(devkit.wnids, devkit.num_train_images, strict=True)):
+        members = by_class[wnid]
+        check_class(path, wnid, len(members), count)
+        make = ImagesShard(path, members, [label] * count)
+        tasks.append(ShardTask(f"{label:04d}", sum(member.size for member in members), make))
+    return Plan(tasks, sum(devkit.num_train_images))
+
+
 def plan_validation(path: Path, devkit: DevKit) -> Plan:
     """Validation images, ``ILSVRC2012_val_<number>.JPEG``: line <number> of the ground truth."""
     numbers, members = [], []
-    for member in list_members(path):
+    for member in list_files(path) if path.is_dir() else list_members(path):
         match = re.search(r"ILSVRC2012_val_(\d{8})\.JPEG$", member.name)
         if match is None:
             raise damaged(path, f"has the unexpected member {member.name}")
@@ -135,11 +162,29 @@ def _check_count(dataset: ImageNet, split: str, path: Path, plan: Plan, devkit: 
         raise damaged(path, f"and {DEVKIT} have {plan.num_images} images instead of {expected}")
 
 
+def _original(folder: Path, split: str) -> Path:
+    """The archive of ``split`` in ``folder``, or the folder with what was in it."""
+    archive = folder / ARCHIVES[split]
+    extracted = folder / EXTRACTED.get(split, split)
+    is_extracted = split in EXTRACTED and any(extracted.glob("n*[0-9]/"))
+    return extracted if is_extracted and not archive.is_file() else archive
+
+
 def _find_all(dataset: ImageNet, data_dir: Path, folder: Path, splits: Sequence[str]) -> None:
-    """Checks that all archives are there; ImageNet-v2 is downloaded if only it is missing."""
+    """Checks that all originals are there; ImageNet-v2 is downloaded if only it is missing."""
     command = f"python -m workloads.prepare {dataset.name} --data_dir {data_dir}"
-    gated = [DEVKIT, *(ARCHIVES[split] for split in splits if split != "test")]
-    missing = [name for name in gated if not (folder / name).is_file()]
+    for split in splits:
+        if any(dataset.folder(data_dir, split).glob("n*[0-9]/")):
+            raise UserError(
+                f"{dataset.folder(data_dir, split)} holds folders of original images, and the "
+                "prepared ones are to lie there; move them out of the way, such as to "
+                f"{Path(data_dir) / 'originals' / split}, and run `{command}` with --source."
+            )
+    originals = [
+        folder / DEVKIT,
+        *(_original(folder, split) for split in splits if split != "test"),
+    ]
+    missing = [path.name for path in originals if not path.exists()]
     if missing:
         raise UserError(
             f"There is no {' and no '.join(missing)} in {folder}; ImageNet may not be passed on, "

@@ -145,8 +145,8 @@ class ImageSource(RecordSource):
 
 def mix_pairs(values: np.ndarray, weight: np.float32) -> None:
     """Mixes values 2k and 2k + 1 with each other, in place: w a + (1 - w) b and w b + (1 - w) a."""
-    stop = len(values) // 2 * 2
-    first, second = values[0:stop:2], values[1:stop:2]
-    shift = (first - second) * (1 - weight)
-    first -= shift
-    second += shift
+    for i in range(1, len(values), 2):  # pair by pair, which stays in the processor's cache
+        first, second = values[i - 1], values[i]
+        shift = (first - second) * (1 - weight)
+        first -= shift
+        second += shift
