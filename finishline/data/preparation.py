@@ -146,6 +146,11 @@ def _made(
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
+        except concurrent.futures.BrokenExecutor as error:
+            raise UserError(
+                "A process that prepared data was killed, perhaps for want of memory; run the same "
+                "command again, with fewer --num_workers: it goes on where it was."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

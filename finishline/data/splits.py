@@ -59,11 +59,13 @@ class SplitWriter:
         journal = self._scratch / _JOURNAL
         lines = journal.read_text().splitlines() if journal.is_file() else []
         if lines[:1] == [head]:
-            self._done = dict(_finished_shards(lines[1:]))
+            self._done = dict(_finished_shards(self._scratch, lines[1:]))
         else:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch.mkdir(parents=True)
-            _write_durably(journal, head.encode() + b"\n")
+        # Written anew, because what is appended to half a line would be lost with it.
+        noted = [_journal_line(key, entry) for key, entry in self._done.items()]
+        _replace_durably(journal, b"".join([head.encode() + b"\n", *noted]))
 
     def has(self, key: str) -> bool:
         """Whether the shard ``key`` is finished."""
@@ -112,7 +114,7 @@ class SplitWriter:
         """Notes in the journal that ``write`` has finished the shard ``key``."""
         self._done[key] = dict(entry)
         with (self._scratch / _JOURNAL).open("ab") as file:
-            file.write(json.dumps({"key": key, "entry": entry}).encode() + b"\n")
+            file.write(_journal_line(key, entry))
             file.flush()
             os.fsync(file.fileno())
 
@@ -125,12 +127,14 @@ class SplitWriter:
             self._scratch / MANIFEST,
             json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n",
         )
-        known = {name for shard in shards for name in shard["files"]} | {MANIFEST}
+        known = {name for shard in shards for name in shard["files"]} | {MANIFEST, _JOURNAL}
         for path in self._scratch.iterdir():
-            if path.name not in known:  # the journal, and what an interrupted writer left
+            if path.name not in known:  # what an interrupted writer left
                 path.unlink()
         sync_folder(self._scratch)
         _move_into_place(self._scratch, self._folder)
+        # Not before: without its journal, all of the work would count as another's.
+        (self._folder / _JOURNAL).unlink()
         sync_folder(self._folder.parent)
 
 
@@ -225,14 +229,27 @@ def is_sound(folder: Path) -> bool:
     return True
 
 
-def _finished_shards(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The shards that a journal says are finished; its last line may be half a line."""
+def _finished_shards(scratch: Path, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The shards that a journal says are finished and whose files are there.
+
+    The journal's last line may be half a line.
+    """
     for line in lines:
         try:
             noted = json.loads(line)
         except ValueError:
             return
-        yield noted["key"], noted["entry"]
+        files = noted["entry"]["files"].items()
+        if all(_size(scratch / name) == described["bytes"] for name, described in files):
+            yield noted["key"], noted["entry"]
+
+
+def _journal_line(key: str, entry: Mapping[str, Any]) -> bytes:
+    return json.dumps({"key": key, "entry": entry}).encode() + b"\n"
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 def _write_records(path: Path, records: Iterable[bytes]) -> int:
@@ -268,6 +285,13 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _replace_durably(path: Path, content: bytes) -> None:
+    """Writes ``path``; an older file stays until the new one is there in full."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    _write_durably(temporary, content)
+    temporary.replace(path)
 
 
 def _move_into_place(new: Path, folder: Path) -> None:
