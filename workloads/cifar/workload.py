@@ -8,11 +8,18 @@ from workloads.cifar.dataset import CifarDataset, MiniCifarDataset
 CIFAR = WorkloadDefinition(
     name="cifar",
     package="workloads.cifar",
+    task="classification of small photographs",
     dataset=CifarDataset(
-        name="cifar10", num_examples={"train": 45_000, "validation": 5_000, "test": 10_000}
+        name="cifar10",
+        num_examples={"train": 45_000, "validation": 5_000, "test": 10_000},
+        origin="open: downloaded from cs.toronto.edu",
+        disk_bytes=185_000_000,
     ),
     mini_dataset=MiniCifarDataset(
-        name="cifar10_mini", num_examples={"train": 4_500, "validation": 500, "test": 500}
+        name="cifar10_mini",
+        num_examples={"train": 4_500, "validation": 500, "test": 500},
+        origin="generated",
+        disk_bytes=17_000_000,
     ),
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metrics=("accuracy", "loss"),

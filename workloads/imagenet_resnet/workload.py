@@ -12,6 +12,7 @@ from workloads.imagenet.dataset import MINI_NUM_CLASSES, NUM_CLASSES, imagenet, 
 RESNET = WorkloadDefinition(
     name="imagenet_resnet",
     package="workloads.imagenet_resnet",
+    task="classification of images, with batch norm",
     dataset=imagenet(),
     mini_dataset=imagenet_mini(),
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
