@@ -14,6 +14,7 @@ MIXUP_ALPHA = 0.2
 BASE = WorkloadDefinition(
     name="imagenet_vit",
     package="workloads.imagenet_vit",
+    task="classification of images, with attention",
     dataset=dataset.imagenet(randaugment=True, mixup_alpha=MIXUP_ALPHA),
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metrics=("accuracy", "loss"),
