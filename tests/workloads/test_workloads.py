@@ -81,3 +81,11 @@ def test_preparing_twice_writes_nothing(dataset, data_dir):
     before = [path.stat().st_mtime_ns for path in files]
     dataset.prepare(data_dir)
     assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_generated_data_take_the_room_that_they_claim(dataset, data_dir):
+    if "generated" not in dataset.origin and dataset.name != "digits":
+        pytest.skip("made up in another size")
+    folders = [dataset.folder(data_dir, split) for split in SPLITS]
+    taken = sum(path.stat().st_size for folder in folders for path in folder.rglob("*"))
+    assert 0.7 < taken / dataset.disk_bytes < 1.4

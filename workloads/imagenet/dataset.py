@@ -73,13 +73,13 @@ class ImageNetMini(ImageNet):
 
     def prepare(self, data_dir: Path, source: Path | None = None, num_workers: int = 1) -> None:
         """Makes up originals and prepares them as those of ImageNet are; takes seconds."""
-        del source
+        del source, num_workers  # to start processes would take longer than the work
         if not self.is_prepared(data_dir):
             from workloads.imagenet.textures import write_originals
 
             with tempfile.TemporaryDirectory() as folder:
                 write_originals(Path(folder), self.num_examples, self.num_classes)
-                super().prepare(data_dir, Path(folder), num_workers)
+                super().prepare(data_dir, Path(folder))
 
 
 def imagenet(*, randaugment: bool = False, mixup_alpha: float = 0.0) -> ImageNet:
@@ -109,7 +109,7 @@ def imagenet_mini(*, randaugment: bool = False, mixup_alpha: float = 0.0) -> Ima
         num_examples={"train": 3600, "validation": 600, "test": 600},
         fields=_fields(MINI_IMAGE_SIZE),
         origin="generated",
-        disk_bytes=20_000_000,
+        disk_bytes=11_000_000,
         num_classes=MINI_NUM_CLASSES,
         image_size=MINI_IMAGE_SIZE,
         randaugment=randaugment,
