@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from finishline.data.preparation import ShardContent, ShardTask, prepare_in_order, prepare_split
-from finishline.data.splits import Split, is_sound
+from finishline.data.splits import Split
 from finishline.errors import UserError
 from workloads.fastmri import records
 from workloads.fastmri.volumes import read_volume
@@ -69,7 +69,8 @@ def prepare(
       UserError: originals are missing or damaged, or there is no room; the message says which.
     """
     needed = {"train"} & {*missing} | ({"val"} if {"validation", "test"} & {*missing} else set())
-    found = {part: find(source, part) for part in sorted(needed)}  # before any work is done
+    data_dir = folders["train"].parent.parent
+    found = {part: find(source, part, data_dir) for part in sorted(needed)}  # before any work
     if "train" in found:
         _prepare_part(folders["train"], found["train"], size, num_workers)
     if "val" not in found:
@@ -87,8 +88,10 @@ def prepare(
     shutil.rmtree(staged, ignore_errors=True)
 
 
-def find(source: Path, part: str) -> Path:
+def find(source: Path, part: str, data_dir: Path) -> Path:
     """The archive of ``part``, 'train' or 'val', in ``source``, else the folder unpacked from it.
+
+    ``data_dir`` is for the message.
 
     Raises:
       UserError: there is neither; the message says how to obtain the archive.
@@ -102,7 +105,7 @@ def find(source: Path, part: str) -> Path:
     raise UserError(
         f"There is neither {archives[0].name} nor a folder {folders[0].name} with .h5 files in "
         f"{source}. {HOW_TO_OBTAIN}, put both into {source}, or say with --source where they are, "
-        f"and run `python -m workloads.prepare fastmri` again."
+        f"and run `python -m workloads.prepare fastmri --data_dir {data_dir}` again."
     )
 
 
