@@ -115,11 +115,12 @@ def write_days(folder, layout):
     return days
 
 
-def small_dataset(**changes):
-    counts = {"train": 299, "validation": 13, "test": 27}
+def small_dataset(name="criteo", counts=(299, 13, 27)):
     return CriteoDataset(
-        **{"name": "criteo", "num_examples": counts, "fields": FIELDS, "shard_bytes": 2500}
-        | changes
+        name=name,
+        num_examples=dict(zip(SPLITS, counts, strict=True)),
+        fields=FIELDS,
+        shard_bytes=2500,
     )
 
 
@@ -165,8 +166,7 @@ def test_all_layouts_and_numbers_of_processes_give_the_same(tmp_path):
 
 def test_day_23_is_shared_out_alike_where_it_is_too_short(tmp_path, capsys):
     write_days(tmp_path / "originals", "compressed")
-    counts = {"train": 10**9, "validation": 10**6, "test": 3 * 10**6}
-    dataset = small_dataset(num_examples=counts)
+    dataset = small_dataset(counts=(10**9, 10**6, 3 * 10**6))
     dataset.prepare(tmp_path, tmp_path / "originals")
     assert [len(dataset.open(tmp_path, split)) for split in SPLITS] == [299, 10, 30]
     assert "criteo/test has 30 rows; the whole data set has 3,000,000." in capsys.readouterr().err
@@ -176,7 +176,7 @@ def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
     write_days(tmp_path / "originals", "compressed")
     dataset = small_dataset()
     write = splits.SplitWriter.write
-    written = []
+    written: list[tuple[str, str]] = []
 
     def interrupt_at_the_tenth(writer, key, *arguments):
         if len(written) == 10:
