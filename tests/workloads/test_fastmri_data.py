@@ -32,9 +32,7 @@ def archives(tmp_path_factory):
     """Archives as fastMRI distributes them."""
     folder = tmp_path_factory.mktemp("originals")
     for part, num_slices in (("train", TRAIN), ("val", VAL)):
-        phantoms.write_archive(
-            folder / f"knee_singlecoil_{part}.tar.xz", part, num_slices, SIZE
-        )
+        phantoms.write_archive(folder / f"knee_singlecoil_{part}.tar.xz", part, num_slices, SIZE)
     return folder
 
 
@@ -230,7 +228,7 @@ def test_an_incomplete_archive_is_named(archives, tmp_path, suffix, kept):
 
 
 def test_who_has_no_data_is_told_how_to_obtain_them(archives, tmp_path):
-    with pytest.raises(UserError, match="https://fastmri.med.nyu.edu") as caught:
+    with pytest.raises(UserError, match=r"https://fastmri\.med\.nyu\.edu") as caught:
         dataset().prepare(tmp_path)
     assert "There is neither knee_singlecoil_train.tar.xz nor" in str(caught.value)
     assert f"python -m workloads.prepare fastmri --data_dir {tmp_path}" in str(caught.value)
@@ -273,7 +271,7 @@ def masks_of_epochs(data_dir, quirks, seed=3):
     epochs = [next(batches) for _ in range(2)]
     batches.close()
     # What is kept of k-space does not change the images of all of it.
-    first, second = ([e["targets"] * e["std"][:, None, None] for e in epochs])
+    first, second = [e["targets"] * e["std"][:, None, None] for e in epochs]
     order = [np.argsort(np.ptp(a.reshape(len(a), -1), axis=1)) for a in (first, second)]
     return [epoch["inputs"][o] for epoch, o in zip(epochs, order, strict=True)]
 

@@ -90,9 +90,7 @@ class ConvBlock(nn.Module):
     norm: str
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool, dropout_rate: float | jax.Array
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, dropout_rate: float | jax.Array) -> jax.Array:
         """(batch, height, width, in) to (batch, height, width, channels)."""
         for index in range(2):
             x = nn.Conv(self.channels, (3, 3), use_bias=False, name=f"conv_{index}")(x)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from finishline.frameworks.pytorch.init import lecun_normal_
 from finishline.frameworks.pytorch.layers import channel_dropout, channels_first
-from finishline.spec import ParameterType
+from finishline.frameworks.pytorch.roles import LAYER_ROLES
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "leaky_relu": functools.partial(F.leaky_relu, negative_slope=0.2),
@@ -134,10 +134,7 @@ def instance_norm(channels: int) -> nn.InstanceNorm2d:
 class ImageNorm(nn.GroupNorm):
     """Norm over height, width and channels, with a scale and a bias for each channel."""
 
-    parameter_types = {
-        "weight": ParameterType.LAYER_NORM_SCALE,
-        "bias": ParameterType.LAYER_NORM_BIAS,
-    }
+    parameter_types = LAYER_ROLES[nn.LayerNorm]
 
     def __init__(self, channels: int):
         super().__init__(1, channels, eps=1e-6)

@@ -118,9 +118,7 @@ def _prepare_part(folder: Path, original: Path, size: int, num_workers: int) -> 
     num_bytes = original.stat().st_size
     tasks = (ShardTask(*scan) for scan in _members(original, size))
     disk_bytes = int(num_bytes * _PREPARED_SHARE)
-    prepare_in_order(
-        folder, tasks, identity=identity, num_bytes=num_bytes, disk_bytes=disk_bytes
-    )
+    prepare_in_order(folder, tasks, identity=identity, num_bytes=num_bytes, disk_bytes=disk_bytes)
 
 
 def _prepare_files(
@@ -180,7 +178,9 @@ def _members(archive: Path, size: int) -> Iterator[Original]:
 
 def _unpacked(archive: Path, file: IO[bytes]) -> Any:
     """The content of ``archive``, opened as ``file``."""
-    return {".xz": lzma.open, ".gz": gzip.open}.get(archive.suffix, contextlib.nullcontext)(file)
+    if archive.suffix == ".xz":
+        return lzma.open(file)
+    return gzip.open(file) if archive.suffix == ".gz" else file
 
 
 def _is_scan(member: tarfile.TarInfo) -> bool:
