@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo demo-short suite-mini test test-slow lint docs bench targets clean
+.PHONY: setup demo demo-short suite-mini test test-slow lint docs bench bench-pipelines targets clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,9 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.scoring
+
+bench-pipelines: setup
+	$(BIN)/python -m benchmarks.pipelines --output=docs/pipelines.md
 
 targets: setup
 	$(BIN)/python -m finishline.target_setting

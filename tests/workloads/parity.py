@@ -76,7 +76,9 @@ class Parity:
         generator = np.random.default_rng(1)
 
         def move(path, leaf):
-            noise = generator.uniform(0.05, 0.15, leaf.shape)  # variances must be positive
+            noise = generator.normal(0.0, 0.1, leaf.shape)
+            if path[-1].key == "var":
+                noise = np.abs(noise)
             return (leaf + noise * (leaf.std() or 1.0)).astype(leaf.dtype)
 
         return jax.tree_util.tree_map_with_path(move, self.initial)

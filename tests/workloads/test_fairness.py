@@ -1,19 +1,23 @@
 """Both frameworks get the same data and train the same model."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 import torch
+from parity import QUICK_COMPILATION, distinct_workloads
 
 from finishline import spec
-from finishline.data.pipeline import TrainingBatches
+from finishline.data.pipeline import training_batches
 from finishline.data.shuffle import hash_of_order
 from finishline.frameworks.base import create_runtime
 from finishline.frameworks.convert import flax_to_torch_state_dict
 from finishline.seeds import TrialSeeds
-from finishline.workload import all_workloads
 
+WORKLOADS = distinct_workloads()
 STEPS = 20
+BATCH_SIZE = 16
 FIRST_MOVE = 0.005
 
 
@@ -29,13 +33,13 @@ def test_the_first_thousand_examples_are_the_same_in_both_frameworks():
     assert hash_of_order(997, other_trial, 1000) != orders["jax"]
 
 
-@pytest.fixture(params=sorted(all_workloads()))
+@pytest.fixture(params=WORKLOADS)
 def race(request, data_dir):
     """Both runtimes of a workload with the same weights, and its training data."""
-    definition = all_workloads()[request.param]
-    source = definition.dataset.open(data_dir, "train")
+    workload = WORKLOADS[request.param]
+    source = workload.open(data_dir, "train")
     counts = {"train": len(source), "validation": 1, "test": 1}
-    runtimes = {name: create_runtime(name, definition, counts) for name in ("jax", "pytorch")}
+    runtimes = {name: create_runtime(name, workload, counts) for name in ("jax", "pytorch")}
     example = source.gather(np.zeros(1, np.int64))
     params, model_state = runtimes["jax"].init_model(0, example)
     module, _ = runtimes["pytorch"].init_model(0, example)
@@ -58,7 +62,7 @@ def largest_gradient(runtime, module, batch):
 def train_jax(runtime, params, model_state, batches, learning_rate):
     workload = runtime.workload
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK_COMPILATION)
     def step(params, model_state, batch):
         def mean_loss(params):
             logits, state = workload.model_fn(
@@ -97,8 +101,9 @@ def test_twenty_steps_of_sgd_give_the_same_parameters(race):
     before = runtimes["pytorch"].snapshot(module, None)
     placed = {}
     for name, runtime in runtimes.items():
-        batches = TrainingBatches(source, batch_size=32, seed=5)
+        batches = training_batches(source, batch_size=BATCH_SIZE, seed=5)
         placed[name] = list(runtime.place([next(batches) for _ in range(STEPS)]))
+        batches.close()
     rate = FIRST_MOVE / largest_gradient(runtimes["pytorch"], module, placed["pytorch"][0])
     in_jax = train_jax(runtimes["jax"], params, model_state, placed["jax"], rate)
     in_pytorch = train_torch(runtimes["pytorch"], module, placed["pytorch"], rate)

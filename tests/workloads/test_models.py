@@ -15,8 +15,8 @@ FLOOR = {"float32": 1e-2, "float64": 1e-5}
 
 
 @pytest.fixture(params=WORKLOADS, scope="module")
-def parity(request, data_dir, prepared):
-    return Parity(prepared(WORKLOADS[request.param]), data_dir, BATCH_SIZE)
+def parity(request, data_dir):
+    return Parity(WORKLOADS[request.param], data_dir, BATCH_SIZE)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -54,8 +54,9 @@ def test_initial_parameters_have_the_same_distribution(parity):
         # The standard error of a standard deviation is that of the mean times
         # sqrt((kurtosis - 1) / 4), which is at most 0.71 for uniform and normal distributions.
         assert abs(a.std() - b.std()) <= 6 * 0.71 * scale * np.sqrt(2 / a.size) + 1e-7, name
-        bound = np.abs(a).max()
-        assert abs(bound - np.abs(b).max()) <= 0.3 * bound, name
+        if a.size >= 500:  # extremes of fewer numbers scatter widely
+            bound = np.abs(a).max()
+            assert abs(bound - np.abs(b).max()) <= 0.3 * bound, name
 
 
 def test_output_layers_exist_in_both_models(parity):
