@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from finishline.benchmark import NEWEST, bases, definition_for
+from finishline.benchmark import NEWEST, definition_for
 from finishline.data import splits
 from finishline.workload import SPLITS, all_workloads
 
@@ -64,7 +64,6 @@ def test_definitions_are_sound(name):
     assert 0 <= workload.dropout_rate < 1
     assert workload.step_hint > 0
     assert (workload.mini_dataset is None) or workload.mini_dataset.name.endswith("_mini")
-    assert workload.is_embedded or name in bases()
     assert not workload.quirks, "versions of the benchmark bring the quirks"
     quirks = definition_for(workload, NEWEST).quirks
     assert set(workload.quirk_models) <= quirks or workload.is_embedded or name == "cifar"

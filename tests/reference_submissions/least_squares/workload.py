@@ -9,7 +9,7 @@ hundred steps.
 
 import numpy as np
 
-from finishline.data.prepared import PreparedDataset
+from finishline.data.prepared import ArrayDataset
 from finishline.spec import LossType
 from finishline.workload import Target, WorkloadDefinition
 
@@ -48,7 +48,10 @@ def gradient(parameters, index):
 WORKLOAD = WorkloadDefinition(
     name="least_squares",
     package="least_squares",
-    dataset=PreparedDataset("least_squares", lambda data_dir: {}),  # batches are made one by one
+    # Batches are made one by one.
+    dataset=ArrayDataset(
+        name="least_squares", num_examples={}, fields={}, make=lambda originals: {}
+    ),
     loss_type=LossType.MEAN_SQUARED_ERROR,
     target=Target(metric="loss", minimize=True, validation=0.02, test=0.02),
     metrics=("loss",),
