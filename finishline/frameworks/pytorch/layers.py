@@ -20,6 +20,16 @@ def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
     return F.dropout(x, rate)
 
 
+def channel_dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
+    """``dropout`` of whole channels of ``x``, (batch, channels, height, width).
+
+    Source: Tompson et al., 2015, arXiv:1411.4280, section 3.2.
+    """
+    if not training or rate == 0:
+        return x
+    return F.dropout2d(x, rate)
+
+
 def channels_first(images: torch.Tensor) -> torch.Tensor:
     """Images of (batch, height, width, channels) as (batch, channels, height, width).
 
