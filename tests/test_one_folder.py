@@ -15,7 +15,7 @@ TREE = ("finishline", "workloads", "reference_submissions", "tests")
 WORKLOADS = {"quadratic_deep": "bowl", "mnist": "numerals"}
 SUBMISSIONS = {"template": "newcomer"}
 # Tests that compile for seconds are collected but not run.
-TOO_LONG = "distribution or checkpoint or bits or agree or falls"
+TOO_LONG = "distribution or checkpoint or bits or agree or falls or compiled"
 
 LISTING = """
 from pathlib import Path
@@ -76,6 +76,7 @@ def test_new_folders_are_tested_like_the_old_ones(tree):
     collected = set((tree / "collected.txt").read_text().splitlines())
     for old, new in (WORKLOADS | SUBMISSIONS).items():
         of_old = {test for test in collected if re.search(rf"\[.*\b{old}\b", test)}
+        of_old -= {test for test in of_old if "published" in test}  # what AlgoPerf has
         assert len(of_old) > 5
         for test in of_old:
             name, parameters = test.split("[", 1)
