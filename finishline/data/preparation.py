@@ -1,10 +1,13 @@
 """Making a prepared split from originals: shard by shard, resumable, with progress."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import multiprocessing
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,6 +136,27 @@ def format_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+@contextlib.contextmanager
+def out_of_reach_of_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile are never interrupted by Ctrl-C, only told to stop.
+
+    A terminal sends it to all of them, and each would print what it was doing. This process is
+    interrupted when they have started. To be used in the main thread.
+    """
+    received: list[int] = []
+    resource_tracker.ensure_running()  # unblocks the signal when it starts
+    handler = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    # The mask is for the processes, which inherit it: another thread may still take the signal.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if received:
+        raise KeyboardInterrupt
+
+
 def _made(
     writer: SplitWriter, tasks: Sequence[ShardTask], num_workers: int
 ) -> Iterator[tuple[ShardTask, dict[str, Any]]]:
@@ -142,8 +166,9 @@ def _made(
         return
     context = multiprocessing.get_context("spawn")  # this process may have threads
     with concurrent.futures.ProcessPoolExecutor(num_workers, context) as pool:
-        futures = {pool.submit(_make, writer, task): task for task in tasks}
         try:
+            with out_of_reach_of_interrupts():
+                futures = {pool.submit(_make, writer, task): task for task in tasks}
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
         except concurrent.futures.BrokenExecutor as error:

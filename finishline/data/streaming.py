@@ -6,14 +6,16 @@ read through again up to where they were; what is finished is not made again.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import multiprocessing
 import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from finishline.data.preparation import ShardContent, check_disk
+from finishline.data.preparation import ShardContent, check_disk, out_of_reach_of_interrupts
 from finishline.data.progress import progress
 from finishline.data.splits import SplitWriter, is_sound
 
@@ -119,17 +121,23 @@ def _made(
             yield from _shards(writer, task, start)
         return
     context = multiprocessing.get_context("spawn")  # this process may have threads
-    with (
-        context.Manager() as manager,
-        concurrent.futures.ProcessPoolExecutor(num_workers, context) as pool,
-    ):
-        made, stop = manager.Queue(), manager.Event()
-        futures = [pool.submit(_send, writer, task, start, made, stop) for task, start in tasks]
-        try:
-            yield from _received(made, futures)
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    with contextlib.ExitStack() as stack:
+        with out_of_reach_of_interrupts():
+            manager = stack.enter_context(context.Manager())
+            made, stop = manager.Queue(), manager.Event()
+            pool = concurrent.futures.ProcessPoolExecutor(num_workers, context)
+            stack.callback(_end, pool, stop)
+            futures = [pool.submit(_send, writer, task, start, made, stop) for task, start in tasks]
+        yield from _received(made, futures)
+
+
+def _end(pool: concurrent.futures.ProcessPoolExecutor, stop: Any) -> None:
+    # In a thread of its own: this one may have been interrupted while it was waiting for an answer
+    # of the manager, and would take that for the answer to this.
+    stopping = threading.Thread(target=stop.set)
+    stopping.start()
+    stopping.join()
+    pool.shutdown(cancel_futures=True)
 
 
 def _send(writer: SplitWriter, task: StreamTask, start: int, made: Any, stop: Any) -> None:

@@ -1,5 +1,11 @@
 """``python -m workloads.prepare``: what it makes, what it says, and how it ends."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from finishline.data.prepared import ArrayDataset
@@ -72,6 +78,24 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     assert prepare.main(["digits", "--data_dir", str(tmp_path), "--num_workers", "1"]) == 130
     command = f"python -m workloads.prepare digits --data_dir {tmp_path} --num_workers 1"
     assert command in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_interruption_of_all_processes_is_told_once_and_loses_nothing(tmp_path):
+    command = [sys.executable, "-m", "workloads.prepare", "criteo1tb_mini", "--num_workers=2"]
+    command += ["--data_dir", str(tmp_path)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not any(tmp_path.glob("*/.train.partial/*")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.count("prepare: interrupted") == 1
+    assert "Traceback" not in told
+    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, "--verify"], check=True, capture_output=True)
 
 
 def test_help_lists_the_data_sets(capsys):
