@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from parity import QUICK_COMPILATION, distinct_workloads
+from parity import QUICK_COMPILATION, cast, distinct_workloads
 
 from finishline import spec
 from finishline.data.pipeline import training_batches
@@ -19,6 +19,7 @@ WORKLOADS = distinct_workloads()
 STEPS = 20
 BATCH_SIZE = 16
 FIRST_MOVE = 0.005
+MOST_APART = 1e-6  # after all steps, as a share of the way that a tensor has gone
 
 
 def test_the_first_thousand_examples_are_the_same_in_both_frameworks():
@@ -96,20 +97,30 @@ def train_torch(runtime, module, batches, learning_rate):
 
 
 def test_twenty_steps_of_sgd_give_the_same_parameters(race):
-    """The rate is such that the first step changes some parameter by ``FIRST_MOVE``."""
+    """The rate is such that the first step changes some parameter by ``FIRST_MOVE``.
+
+    In double precision: in single, deep networks double the difference of rounding at each step.
+    """
     source, runtimes, (params, model_state), module = race
+    module.double()
     before = runtimes["pytorch"].snapshot(module, None)
     placed = {}
     for name, runtime in runtimes.items():
         batches = training_batches(source, batch_size=BATCH_SIZE, seed=5)
-        placed[name] = list(runtime.place([next(batches) for _ in range(STEPS)]))
+        taken = [cast(next(batches), "float64") for _ in range(STEPS)]
         batches.close()
+        with jax.enable_x64(True):
+            placed[name] = list(runtime.place(taken))
     rate = FIRST_MOVE / largest_gradient(runtimes["pytorch"], module, placed["pytorch"][0])
-    in_jax = train_jax(runtimes["jax"], params, model_state, placed["jax"], rate)
+    with jax.enable_x64(True):
+        params, model_state = cast(params, "float64"), cast(model_state, "float64")
+        in_jax = train_jax(runtimes["jax"], params, model_state, placed["jax"], rate)
     in_pytorch = train_torch(runtimes["pytorch"], module, placed["pytorch"], rate)
     moved = max(np.abs(in_pytorch[name] - before[name]).max() for name in before)
     assert moved > FIRST_MOVE / 2
-    for name, array in in_pytorch.items():
-        np.testing.assert_allclose(
-            np.asarray(in_jax[name]), array, rtol=1e-4, atol=1e-5, err_msg=name
-        )
+    paths = {name: array - before[name] for name, array in in_pytorch.items()}
+    # Some tensors, such as biases before a normalisation, only move by rounding.
+    least = 0.01 * max(np.linalg.norm(path) for path in paths.values())
+    for name, path in paths.items():
+        apart = np.linalg.norm(np.asarray(in_jax[name]) - in_pytorch[name])
+        assert apart <= MOST_APART * max(np.linalg.norm(path), least), name
