@@ -103,8 +103,8 @@ class RecordBatches(Iterator[dict[str, np.ndarray]]):
           position: how many examples of the training order to pass over.
           rank: which slice of each batch to hand out.
           world_size: number of slices.
-          num_threads: how many threads read ahead; None is one a core. With 0, a batch is read
-            when it is asked for, by who asks.
+          num_threads: how many threads read ahead; None is one a core, shared by the ranks. With
+            0, a batch is read when it is asked for, by who asks.
 
         Raises:
           ValueError: a number is out of range.
@@ -113,6 +113,8 @@ class RecordBatches(Iterator[dict[str, np.ndarray]]):
         self._batch_size = batch_size
         self._source = source
         self._order = TrainingOrder(len(source), seed)
+        if num_threads is None:
+            num_threads = max(1, available_cores() // world_size)
         plans = _training_plans(position, batch_size, rank_slice(batch_size, rank, world_size))
         self._batches = read_ahead(plans, self._read, num_threads)
 

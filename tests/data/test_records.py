@@ -1,4 +1,7 @@
 import itertools
+import subprocess
+import sys
+import threading
 import time
 
 import numpy as np
@@ -6,7 +9,7 @@ import pytest
 from array_record.python import array_record_module
 
 from finishline.data.pipeline import TrainingBatches, evaluation_batches, training_batches
-from finishline.data.records import RecordSource
+from finishline.data.records import RecordSource, read_examples
 from finishline.data.sources import ArraySource
 
 N = 37
@@ -119,3 +122,79 @@ def test_errors_of_a_source_reach_the_consumer(path):
 def test_evaluation_reads_each_record_once_without_augmentation(path, in_memory):
     actual = list(evaluation_batches(ArrayRecordFile(path), 10))
     assert_equal(actual, list(evaluation_batches(in_memory, 10)))
+
+
+class Pairs(RecordSource):
+    """Numbers; notes what is mixed together, and with which random number."""
+
+    def __init__(self):
+        self.mixed = []
+
+    def __len__(self):
+        return 1000
+
+    def __getitem__(self, index):
+        return {"inputs": np.asarray(index)}
+
+    def mix(self, examples, rng):
+        self.mixed.append((examples["inputs"].tolist(), rng.random()))
+        return examples
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(2, 1), (6, 1), (64, 1), (76, 2), (254, 1)])
+def test_pairs_are_mixed_whole_and_alike_on_all_ranks(batch_size, world_size):
+    whole = take(training_batches(Pairs(), batch_size=batch_size, seed=3), 2)
+    for b in range(2):
+        expected = whole[b]["inputs"].reshape(-1, 2).tolist()
+        pairs, numbers = [], set()
+        for rank in range(world_size):
+            source = Pairs()
+            batches = training_batches(
+                source,
+                batch_size=batch_size,
+                seed=3,
+                position=b * batch_size,
+                rank=rank,
+                world_size=world_size,
+                num_threads=0,
+            )
+            take(batches, 1)
+            for examples, number in source.mixed:
+                assert len(examples) % 2 == 0
+                pairs += np.reshape(examples, (-1, 2)).tolist()
+                numbers.add(number)
+        assert pairs == expected
+        assert len(numbers) == 1
+
+
+@pytest.mark.parametrize("num_threads", [0, 1, 3])
+@pytest.mark.parametrize("batch_size", [1, 3, 33, 65, 1000])
+def test_examples_are_read_once_and_in_order(num_threads, batch_size):
+    indices = np.arange(0, 400, 3)
+    batches = list(read_examples(Pairs(), indices, batch_size, num_threads))
+    assert {len(batch["inputs"]) for batch in batches[:-1]} <= {batch_size}
+    assert np.array_equal(np.concatenate([batch["inputs"] for batch in batches]), indices)
+
+
+def test_what_is_read_ahead_is_bounded_and_ends_with_close():
+    source = Pairs()
+    batches = training_batches(source, batch_size=8, seed=0, num_threads=2)
+    next(batches)
+    time.sleep(0.1)
+    assert len(source.mixed) <= 2 * 4  # parts of the batch handed out and of three more
+    batches.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("read")]
+
+
+def test_pipelines_import_no_framework():
+    code = (
+        "import sys; from finishline.data.pipeline import training_batches;"
+        "from finishline.data.records import RecordSource; import numpy as np\n"
+        "class Numbers(RecordSource):\n"
+        "    def __len__(self): return 9\n"
+        "    def __getitem__(self, index): return {'inputs': np.int64(index)}\n"
+        "next(training_batches(Numbers(), batch_size=3, seed=0))\n"
+        "sys.exit(repr({'jax', 'torch', 'grain'} & set(sys.modules) or ''))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr.strip("'\n") == "", result.stderr
