@@ -20,7 +20,7 @@ $(STAMP): setup.cfg constraints.txt
 # Of so many steps, so that who misses a target does not run to the end of the budget.
 demo: setup
 	$(BIN)/python competition.py --submissions=nadamw,momentum,schedule_free_adamw \
-	  --suite=demo --frameworks=jax,pytorch --num_tuning_trials=1 --max_global_steps=800 \
+	  --suite=demo --frameworks=jax,pytorch --num_tuning_trials=1 --max_global_steps=700 \
 	  --experiment_name=demo
 
 demo-short: setup
