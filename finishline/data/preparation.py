@@ -169,8 +169,7 @@ def _made(
         try:
             with out_of_reach_of_interrupts():
                 futures = {pool.submit(_make, writer, task): task for task in tasks}
-            for future in concurrent.futures.as_completed(futures):
-                yield futures[future], future.result()
+            yield from _finished(futures)
         except concurrent.futures.BrokenExecutor as error:
             raise UserError(
                 "A process that prepared data was killed, perhaps for want of memory; run the same "
@@ -178,6 +177,24 @@ def _made(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _finished(
+    futures: Mapping[concurrent.futures.Future[dict[str, Any]], ShardTask],
+) -> Iterator[tuple[ShardTask, dict[str, Any]]]:
+    """What has been made. An error is raised after all that was under way has been handed out."""
+    error: BaseException | None = None
+    for future in concurrent.futures.as_completed(futures):
+        if future.cancelled():
+            continue
+        if failure := future.exception():
+            error = error or failure
+            for other in futures:
+                other.cancel()
+        else:
+            yield futures[future], future.result()
+    if error is not None:
+        raise error
 
 
 def _make(writer: SplitWriter, task: ShardTask) -> dict[str, Any]:
