@@ -28,6 +28,7 @@ from finishline.data.keyed import ExampleRandom, batch_generator, example_genera
 from finishline.data.pipeline import training_batches
 from finishline.data.prefetch import available_cores
 from finishline.data.records import RecordSource, stack
+from finishline.data.shuffle import TrainingOrder
 from finishline.data.sources import AugmentedSource, Source
 
 flags.DEFINE_list("cases", None, "Names of workloads. Default: all.")
@@ -127,7 +128,8 @@ def stage_rates(source: Source | RecordSource, batch_size: int) -> dict[str, flo
     of another source there is one, ``gather``.
     """
     if not isinstance(source, RecordSource):
-        indices = np.random.default_rng(0).integers(0, len(source), batch_size)
+        order = TrainingOrder(len(source), 0, getattr(source, "block_size", 1))
+        indices = order.indices(0, batch_size)
         return {"gather": batch_size / _seconds(lambda: _gather(source, indices))}
     count = min(_STAGE_EXAMPLES, 4 * len(source))
     indices = [index % len(source) for index in range(count)]
@@ -227,7 +229,8 @@ def _page(rows: list[dict[str, Any]]) -> str:
         "Made by `make bench-pipelines`, which says how. Examples a second and core: of each stage "
         "by itself, in the\ntime of one thread, and of the whole pipeline against a plain PyTorch "
         f"`DataLoader` that does the same\nwork, both on {available_cores()} cores of {processor}."
-        f"\n\n| {' | '.join(header)} |\n| :-- |{' --: |' * (len(header) - 1)}\n"
+        " Criteo's rows are shuffled in blocks of\nneighbours by the pipeline and singly by the "
+        f"`DataLoader`.\n\n| {' | '.join(header)} |\n| :-- |{' --: |' * (len(header) - 1)}\n"
         + "\n".join(map(_row, rows))
         + "\n"
     )
