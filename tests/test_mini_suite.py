@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from finishline.competition import suite
+from finishline.suites import suite
 from finishline.workload import find_workload
 
 ROOT = Path(__file__).resolve().parent.parent
