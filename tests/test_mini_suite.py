@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from finishline.suites import suite
+from finishline.suites import all_suites
 from finishline.workload import find_workload
 
 ROOT = Path(__file__).resolve().parent.parent
-MINIS = suite("mini")
+MINIS = all_suites()["mini"].workloads
 POOR_LEARNING_RATE = 0.003
 
 GRADIENT_DESCENT = """
