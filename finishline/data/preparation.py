@@ -157,6 +157,18 @@ def out_of_reach_of_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def told_of_killed_processes() -> Iterator[None]:
+    """Turns the error that a process of a pool has been killed into a sentence with the remedy."""
+    try:
+        yield
+    except concurrent.futures.BrokenExecutor as error:
+        raise UserError(
+            "A process that prepared data was killed, perhaps for want of memory; run the same "
+            "command again, with fewer --num_workers: it goes on where it was."
+        ) from error
+
+
 def _made(
     writer: SplitWriter, tasks: Sequence[ShardTask], num_workers: int
 ) -> Iterator[tuple[ShardTask, dict[str, Any]]]:
@@ -167,14 +179,10 @@ def _made(
     context = multiprocessing.get_context("spawn")  # this process may have threads
     with concurrent.futures.ProcessPoolExecutor(num_workers, context) as pool:
         try:
-            with out_of_reach_of_interrupts():
-                futures = {pool.submit(_make, writer, task): task for task in tasks}
-            yield from _finished(futures)
-        except concurrent.futures.BrokenExecutor as error:
-            raise UserError(
-                "A process that prepared data was killed, perhaps for want of memory; run the same "
-                "command again, with fewer --num_workers: it goes on where it was."
-            ) from error
+            with told_of_killed_processes():
+                with out_of_reach_of_interrupts():
+                    futures = {pool.submit(_make, writer, task): task for task in tasks}
+                yield from _finished(futures)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -15,7 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from finishline.data.preparation import ShardContent, check_disk, out_of_reach_of_interrupts
+from finishline.data.preparation import (
+    ShardContent,
+    check_disk,
+    out_of_reach_of_interrupts,
+    told_of_killed_processes,
+)
 from finishline.data.progress import progress
 from finishline.data.splits import SplitWriter, is_sound
 
@@ -128,7 +133,8 @@ def _made(
             pool = concurrent.futures.ProcessPoolExecutor(num_workers, context)
             stack.callback(_end, pool, stop)
             futures = [pool.submit(_send, writer, task, start, made, stop) for task, start in tasks]
-        yield from _received(made, futures)
+        with told_of_killed_processes():
+            yield from _received(made, futures, stop)
 
 
 def _end(pool: concurrent.futures.ProcessPoolExecutor, stop: Any) -> None:
@@ -147,15 +153,29 @@ def _send(writer: SplitWriter, task: StreamTask, start: int, made: Any, stop: An
             return
 
 
-def _received(made: Any, futures: Sequence[concurrent.futures.Future]) -> Iterator[_Made]:
-    """What the processes put into the queue, until all have ended; raises their errors."""
+def _received(
+    made: Any, futures: Sequence[concurrent.futures.Future[None]], stop: Any
+) -> Iterator[_Made]:
+    """What the processes put into the queue, until all have ended.
+
+    An error ends them all, and is raised after all that was under way has been handed out.
+    """
+    error: BaseException | None = None
     while True:
         is_over = all(future.done() for future in futures)  # before the last look into the queue
-        for future in futures:
-            if future.done():
-                future.result()
+        if error is None and (error := _first_error(futures)) is not None:
+            stop.set()
+            for future in futures:
+                future.cancel()
         try:
             yield made.get(timeout=0 if is_over else _POLL)
         except queue.Empty:
             if is_over:
-                return
+                break
+    if error is not None:
+        raise error
+
+
+def _first_error(futures: Sequence[concurrent.futures.Future[None]]) -> BaseException | None:
+    ended = (future for future in futures if future.done() and not future.cancelled())
+    return next((error for future in ended if (error := future.exception())), None)

@@ -296,6 +296,11 @@ def test_processes_share_the_streams(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"b is damaged\."):
         _prepare(tmp_path / "split", fail="b")
     assert not (tmp_path / "split").exists()
+    # What was written before the failure, in any process, is kept.
+    writer = splits.SplitWriter(tmp_path / "split", {})
+    written = {path.name.split(".")[0] for path in writer._scratch.glob("*.x.npy")}
+    assert {"b_00000", "b_00001", "b_00002"} <= written
+    assert all(writer.has(key) for key in written)
     _prepare(tmp_path / "split")
     shards = splits.Split(tmp_path / "split").arrays()
     assert [int(shard["x"][0]) for shard in shards] == [0, 1, 2, 3, 4] * 3
