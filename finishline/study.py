@@ -23,7 +23,7 @@ from finishline.seeds import tuning_seed
 from finishline.submission import SubmissionFile, check_submission, find_submission
 from finishline.trial import Outcome, TrialConfig
 from finishline.tuning import SearchSpace
-from finishline.workload import SPLITS, WorkloadDefinition, find_workload
+from finishline.workload import SPLITS, WorkloadDefinition, find_workload, tell_if_partial
 
 FRAMEWORK_PACKAGES = {"jax": ("jax", "flax", "optax"), "pytorch": ("torch",)}
 DEFAULT_NUM_TRIALS = {"external": 5, "self": 1}
@@ -181,13 +181,13 @@ def _experiment_name(config: StudyConfig, study: str) -> str:
 
 
 def _check_data(workload: WorkloadDefinition, data_dir: Path) -> None:
-    """Makes embedded data that is missing; other data must be there."""
+    """Makes embedded data that is missing; other data must be there. A part of them is told."""
     dataset = workload.dataset
     try:
         if workload.is_embedded:
             dataset.prepare(data_dir)
         for split in SPLITS:
-            dataset.open(data_dir, split)
+            tell_if_partial(dataset, split, len(dataset.open(data_dir, split)))
     except OSError as error:
         raise UserError(
             f"The data of {workload.name} can be neither read nor made in {data_dir} "

@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -80,6 +81,16 @@ class Dataset(Protocol):
         Raises:
           UserError: the files are missing or damaged; the message names them.
         """
+
+
+def tell_if_partial(dataset: Dataset, split: str, count: int) -> None:
+    """Says so on standard error if ``split`` has ``count`` examples, and should have others."""
+    expected = dataset.num_examples[split]
+    if count != expected:
+        print(
+            f"{dataset.name}/{split} has {count:,} examples; the whole data set has {expected:,}.",
+            file=sys.stderr,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from finishline.data import splits
 from finishline.data.preparation import format_bytes
 from finishline.errors import BAD_INPUT_EXIT_CODE, Status, UserError
-from finishline.workload import SPLITS, Dataset, all_datasets, all_workloads
+from finishline.workload import SPLITS, Dataset, all_datasets, all_workloads, tell_if_partial
 
 _ABOUT = """\
 Makes data ready for training and evaluation. What is there in full is left as it is, and what was
@@ -74,6 +74,7 @@ def _report(dataset: Dataset, data_dir: Path, *, verify: bool) -> None:
         folder = dataset.folder(data_dir, split)
         count = splits.verify_split(folder) if verify else len(splits.Split(folder))
         print(f"{dataset.name}: {count:,} {split} examples in {folder}")
+        tell_if_partial(dataset, split, count)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,9 +8,11 @@ import time
 
 import pytest
 
+from finishline import study
 from finishline.data.prepared import ArrayDataset
-from finishline.workload import all_datasets, all_workloads
+from finishline.workload import all_datasets, all_workloads, find_workload
 from workloads import prepare
+from workloads.cifar import sample
 
 
 def test_prepare_then_verify(tmp_path, capsys):
@@ -50,6 +52,18 @@ def test_verify_finds_damage(tmp_path, capsys):
     assert prepare.main([*arguments, "--verify"]) == 2
     assert f"{path} has SHA-256" in capsys.readouterr().err
     assert prepare.main(arguments) == 0
+
+
+def test_a_part_of_a_data_set_is_told(tmp_path, capsys):
+    """When it is prepared, and again before training."""
+    sample.write_originals(tmp_path)
+    assert prepare.main(["cifar", "--data_dir", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "cifar10/train has 180 examples; the whole data set has 45,000.\n" in told
+    study._check_data(find_workload("cifar"), tmp_path)
+    assert capsys.readouterr().err == "".join(
+        line for line in told.splitlines(keepends=True) if "the whole data set" in line
+    )
 
 
 def test_a_data_dir_that_cannot_be_made_is_named(tmp_path, capsys):

@@ -65,7 +65,6 @@ class CriteoDataset(StoredDataset):
                 disk_bytes=disk[split],
                 num_workers=num_workers,
             )
-            self._tell_size(data_dir, split)
 
     def _split_last_day(self, files: Sequence[Path]) -> tuple[list[Extent], list[Extent]]:
         num_test = self.num_examples["test"]
@@ -91,14 +90,6 @@ class CriteoDataset(StoredDataset):
         stop = extent.start + extent.num_bytes
         starts = range(extent.start, stop, self.shard_bytes)
         return [Extent(extent.path, s, min(s + self.shard_bytes, stop)) for s in starts]
-
-    def _tell_size(self, data_dir: Path, split: str) -> None:
-        count, expected = len(splits.Split(self.folder(data_dir, split))), self.num_examples[split]
-        if count != expected:
-            print(
-                f"{self.name}/{split} has {count:,} rows; the whole data set has {expected:,}.",
-                file=sys.stderr,
-            )
 
     def open(
         self, data_dir: Path, split: str, quirks: frozenset[str] = frozenset()
