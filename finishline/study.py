@@ -23,7 +23,7 @@ from finishline.seeds import tuning_seed
 from finishline.submission import SubmissionFile, check_submission, find_submission
 from finishline.trial import Outcome, TrialConfig
 from finishline.tuning import SearchSpace
-from finishline.workload import SPLITS, WorkloadDefinition, find_workload, tell_if_partial
+from finishline.workload import WorkloadDefinition, check_data, find_workload
 
 FRAMEWORK_PACKAGES = {"jax": ("jax", "flax", "optax"), "pytorch": ("torch",)}
 DEFAULT_NUM_TRIALS = {"external": 5, "self": 1}
@@ -99,7 +99,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     study = f"{submission.name}/study_{config.study}/{workload.name}_{config.framework}"
     run_root = config.experiment_dir.absolute() / _experiment_name(config, study) / study
     check_writable(run_root)
-    _check_data(workload, config.data_dir)
+    check_data(workload, config.data_dir)
     trials = [
         TrialConfig(
             workload=workload,
@@ -178,21 +178,6 @@ def _experiment_name(config: StudyConfig, study: str) -> str:
     newest = newest_experiment(config.experiment_dir, study) if config.resume else None
     now = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
     return config.experiment_name or newest or now
-
-
-def _check_data(workload: WorkloadDefinition, data_dir: Path) -> None:
-    """Makes embedded data that is missing; other data must be there. A part of them is told."""
-    dataset = workload.dataset
-    try:
-        if workload.is_embedded:
-            dataset.prepare(data_dir)
-        for split in SPLITS:
-            tell_if_partial(dataset, split, len(dataset.open(data_dir, split)))
-    except OSError as error:
-        raise UserError(
-            f"The data of {workload.name} can be neither read nor made in {data_dir} "
-            f"({error.strerror}); give a folder as --data_dir that can be written."
-        ) from error
 
 
 def run_study(config: StudyConfig) -> Status:

@@ -5,6 +5,7 @@ A workload is one folder in ``workloads/``: ``workload.py`` with a tuple ``WORKL
 A new folder is found by itself; nothing else has to be edited.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -12,7 +13,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -81,6 +82,19 @@ class Dataset(Protocol):
         Raises:
           UserError: the files are missing or damaged; the message names them.
         """
+
+
+@contextlib.contextmanager
+def told_of_missing_packages(dataset: Dataset) -> Iterator[None]:
+    """Turns the error that a package is missing into a sentence with the extra that has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = dataset.name.removesuffix("_mini")
+        raise UserError(
+            f"The data set {dataset.name} needs the package {error.name!r}, which is not "
+            f"installed; run `pip install -c constraints.txt -e '.[{extra}]'`."
+        ) from error
 
 
 def tell_if_partial(dataset: Dataset, split: str, count: int) -> None:
@@ -244,3 +258,23 @@ def find_workload(name: str) -> WorkloadDefinition:
         return known[name]
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or list(known)
     raise UserError(f"There is no workload {name!r}; did you mean {', '.join(nearest)}?")
+
+
+def check_data(workload: WorkloadDefinition, data_dir: Path) -> None:
+    """Makes embedded data that is missing; other data must be there. A part of them is told.
+
+    Raises:
+      UserError: they cannot be made, or files or packages are missing; the message names them.
+    """
+    dataset = workload.dataset
+    try:
+        with told_of_missing_packages(dataset):
+            if workload.is_embedded:
+                dataset.prepare(data_dir)
+            for split in SPLITS:
+                tell_if_partial(dataset, split, len(dataset.open(data_dir, split)))
+    except OSError as error:
+        raise UserError(
+            f"The data of {workload.name} can be neither read nor made in {data_dir} "
+            f"({error.strerror}); give a folder as --data_dir that can be written."
+        ) from error

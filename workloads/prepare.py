@@ -11,7 +11,14 @@ from pathlib import Path
 from finishline.data import splits
 from finishline.data.preparation import format_bytes
 from finishline.errors import BAD_INPUT_EXIT_CODE, Status, UserError
-from finishline.workload import SPLITS, Dataset, all_datasets, all_workloads, tell_if_partial
+from finishline.workload import (
+    SPLITS,
+    Dataset,
+    all_datasets,
+    all_workloads,
+    tell_if_partial,
+    told_of_missing_packages,
+)
 
 _ABOUT = """\
 Makes data ready for training and evaluation. What is there in full is left as it is, and what was
@@ -32,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         for dataset in datasets:
             if not flags.verify:
-                dataset.prepare(flags.data_dir, flags.source, flags.num_workers)
+                with told_of_missing_packages(dataset):
+                    dataset.prepare(flags.data_dir, flags.source, flags.num_workers)
             _report(dataset, flags.data_dir, verify=flags.verify)
     except UserError as error:
         print(f"prepare: {error}", file=sys.stderr)

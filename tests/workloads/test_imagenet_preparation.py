@@ -122,6 +122,16 @@ def test_extracted_images_will_do(tmp_path, extracted):
     assert sorted(stored(tmp_path / "data", "validation")) == sorted(made["validation"])
 
 
+def test_validation_images_may_lie_in_one_folder(tmp_path, extracted):
+    folder, made = extracted
+    for path in list(folder.glob("val/*/*")):
+        path.rename(folder / "val" / path.name)
+    for path in list(folder.glob("val/*/")):
+        path.rmdir()
+    imagenet().prepare(tmp_path / "data", folder)
+    assert sorted(stored(tmp_path / "data", "validation")) == sorted(made["validation"])
+
+
 def test_extracted_images_are_counted(tmp_path, extracted):
     folder, _ = extracted
     next(folder.glob("train/n01000000/*")).unlink()

@@ -8,9 +8,8 @@ import time
 
 import pytest
 
-from finishline import study
 from finishline.data.prepared import ArrayDataset
-from finishline.workload import all_datasets, all_workloads, find_workload
+from finishline.workload import all_datasets, all_workloads, check_data, find_workload
 from workloads import prepare
 from workloads.cifar import sample
 
@@ -60,10 +59,24 @@ def test_a_part_of_a_data_set_is_told(tmp_path, capsys):
     assert prepare.main(["cifar", "--data_dir", str(tmp_path)]) == 0
     told = capsys.readouterr().err
     assert "cifar10/train has 180 examples; the whole data set has 45,000.\n" in told
-    study._check_data(find_workload("cifar"), tmp_path)
+    check_data(find_workload("cifar"), tmp_path)
     assert capsys.readouterr().err == "".join(
         line for line in told.splitlines(keepends=True) if "the whole data set" in line
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("digits", "sklearn"), ("fastmri_mini", "h5py"), ("imagenet_mini", "PIL")]
+)
+def test_a_missing_package_is_named_with_its_extra(tmp_path, name, module):
+    """In a process of its own, in which nothing has been imported before."""
+    script = f"import sys; sys.modules[{module!r}] = None\nfrom workloads import prepare\n"
+    script += f"sys.exit(prepare.main([{name!r}, '--data_dir', {str(tmp_path)!r}]))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 2
+    told = ended.stderr.splitlines()[-1]
+    assert f"The data set {name} needs the package '{module}" in told
+    assert f"-e '.[{name.removesuffix('_mini')}]'" in told
 
 
 def test_a_data_dir_that_cannot_be_made_is_named(tmp_path, capsys):

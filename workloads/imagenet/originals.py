@@ -166,7 +166,8 @@ def _original(folder: Path, split: str) -> Path:
     """The archive of ``split`` in ``folder``, or the folder with what was in it."""
     archive = folder / ARCHIVES[split]
     extracted = folder / EXTRACTED.get(split, split)
-    is_extracted = split in EXTRACTED and any(extracted.glob("n*[0-9]/"))
+    forms = ("n*[0-9]/", "ILSVRC2012_val_*.JPEG")
+    is_extracted = split in EXTRACTED and any(any(extracted.glob(form)) for form in forms)
     return extracted if is_extracted and not archive.is_file() else archive
 
 
