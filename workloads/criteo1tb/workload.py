@@ -37,6 +37,28 @@ class CriteoMiniDataset(CriteoDataset):
             super().prepare(data_dir, Path(folder), num_workers)
 
 
+DATASET = CriteoDataset(
+    name="criteo1tb",
+    num_examples={
+        "train": 4_195_197_692,
+        "validation": 83_274_637,
+        "test": 95_000_000,
+    },
+    fields=FIELDS,
+    origin="gated: Criteo AI Lab, or criteo/CriteoClickLogs on huggingface.co",
+    disk_bytes=687_000_000_000,
+)
+
+MINI_DATASET = CriteoMiniDataset(
+    name="criteo1tb_mini",
+    num_examples={"train": 368_000, "validation": 16_000, "test": 16_000},
+    fields=FIELDS,
+    origin="generated",
+    disk_bytes=63_000_000,
+    block_size=8,
+)
+
+
 def _workload(name: str, **model: Any) -> WorkloadDefinition:
     """DLRM-small with other entries of ``model``."""
     base: Mapping[str, Any] = {
@@ -48,25 +70,8 @@ def _workload(name: str, **model: Any) -> WorkloadDefinition:
     return WorkloadDefinition(
         name=name,
         package="workloads.criteo1tb",
-        dataset=CriteoDataset(
-            name="criteo1tb",
-            num_examples={
-                "train": 4_195_197_692,
-                "validation": 83_274_637,
-                "test": 95_000_000,
-            },
-            fields=FIELDS,
-            origin="gated: Criteo AI Lab, or criteo/CriteoClickLogs on huggingface.co",
-            disk_bytes=687_000_000_000,
-        ),
-        mini_dataset=CriteoMiniDataset(
-            name="criteo1tb_mini",
-            num_examples={"train": 368_000, "validation": 16_000, "test": 16_000},
-            fields=FIELDS,
-            origin="generated",
-            disk_bytes=63_000_000,
-            block_size=8,
-        ),
+        dataset=DATASET,
+        mini_dataset=MINI_DATASET,
         task="click-through rate of advertisements",
         loss_type=LossType.SIGMOID_CROSS_ENTROPY,
         metrics=("loss",),
