@@ -17,10 +17,9 @@ $(STAMP): setup.cfg constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,digits,criteo1tb,fastmri,imagenet,report,test]'
 	touch $@
 
-# Of so many steps, so that who misses a target does not run to the end of the budget.
 demo: setup
-	$(BIN)/python competition.py --submissions=nadamw,momentum,schedule_free_adamw \
-	  --suite=demo --frameworks=jax,pytorch --num_tuning_trials=1 --max_global_steps=700 \
+	$(BIN)/python competition.py --submissions=nadamw,schedule_free_adamw \
+	  --suite=demo --frameworks=jax,pytorch --num_tuning_trials=1 \
 	  --experiment_name=demo
 
 demo-short: setup
