@@ -58,8 +58,9 @@ def test_both_frameworks_have_the_same_parameters(name):
 
 
 def test_a_count_is_the_number_of_numbers_in_a_model():
+    before = set(map(id, jax.live_arrays()))
     workload = WORKLOADS["digits"]
     model = workload.build_model("pytorch")
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count_parameters(workload, "pytorch") == count_parameters(workload, "jax") == count
-    assert jax.live_arrays() == []
+    assert not set(map(id, jax.live_arrays())) - before
