@@ -113,7 +113,7 @@ WORKLOADS = (
     _BASE.mini(
         target=Target(metric="loss", minimize=True, validation=0.449789, test=0.451651),
         max_allowed_runtime_sec=120,
-        eval_period_time_sec=2.0,
+        eval_period_time_sec=0.5,
         step_hint=1000,
         eval_batch_size=16_000,
         num_eval_train_examples=16_000,
