@@ -31,6 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 prepare_environment("pytorch")  # as in the harness's processes, before PyTorch is imported
 
+# Shells start background jobs with SIGINT ignored, which the programs under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):

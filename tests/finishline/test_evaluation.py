@@ -191,7 +191,8 @@ def in_other_process(code, num_ranks=1, **environment):
         for rank in range(num_ranks)
     ]
     outputs = [process.communicate(timeout=300) for process in processes]
-    assert all(process.returncode == 0 for process in processes), outputs
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors[-2000:]
     results = [json.loads(output.splitlines()[-1]) for output, _ in outputs]
     assert all(result == results[0] for result in results)
     return results[0]
@@ -212,15 +213,17 @@ print(json.dumps({{
 """
 
 
-def results_of(framework, num_devices, data_dir, prologue="", num_ranks=1, **environment):
-    code = prologue + EVALUATE_ALL.format(
+def results_of(
+    framework, num_devices, data_dir, prologue="", epilogue="", num_ranks=1, **environment
+):
+    code = EVALUATE_ALL.format(
         data_dir=str(data_dir),
         framework=framework,
         num_devices=num_devices,
         names=list(EMBEDDED),
         sizes=[16],
     )
-    return in_other_process(code, num_ranks, **environment)
+    return in_other_process(prologue + code + epilogue, num_ranks, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +253,8 @@ def test_pytorch_ranks_measure_as_one(single, data_dir, tmp_path, num_ranks):
         f"dist.init_process_group('gloo', init_method='file://{tmp_path}/store',\n"
         f"    rank=int(test.os.environ['RANK']), world_size={num_ranks})\n"
     )
-    results = results_of("pytorch", num_ranks, data_dir, prologue, num_ranks)
+    # A rank that ends while another still listens to it can make that one fail.
+    epilogue = "sys.stdout.flush()\ndist.barrier()\ndist.destroy_process_group()\n"
+    results = results_of("pytorch", num_ranks, data_dir, prologue, epilogue, num_ranks)
     for name, expected in single["pytorch"].items():
         assert_same(results[name], expected)
