@@ -13,20 +13,29 @@ from finishline.errors import BAD_INPUT_EXIT_CODE, Status, UserError
 _HELP = frozenset({"-h", "-help", "--help", "--helpfull", "--helpshort"})
 
 
-def run(main: Callable[[list[str]], int]) -> None:
-    """Parses the flags, calls ``main`` and exits with what it returns."""
-    sys.exit(_run(main, sys.argv))
+def run(main: Callable[[list[str]], int], *, argument: str | None = None) -> None:
+    """Parses the flags, calls ``main`` and exits with what it returns.
+
+    Args:
+      main: gets a list of what is not a flag.
+      argument: what the one argument beside the flags is called, such as 'RUN_DIR'; None if there
+        is none.
+    """
+    sys.exit(_run(main, sys.argv, argument))
 
 
-def _run(main: Callable[[list[str]], int], argv: list[str]) -> int:
+def _run(main: Callable[[list[str]], int], argv: list[str], argument: str | None = None) -> int:
     if _HELP & set(argv[1:]):
         print(f"{(sys.modules['__main__'].__doc__ or '').strip()}\n\nFlags:")
         print(flags.FLAGS.main_module_help())
         return 0
     try:
+        flags.FLAGS.set_gnu_getopt(True)  # flags may come after the argument
         rest = flags.FLAGS(argv)[1:]
-        if rest:
-            raise UserError(f"The argument {rest[0]!r} is not a flag; see --help.")
+        if argument is not None and not rest:
+            raise UserError(f"{argument} is missing on the command line; see --help.")
+        if rest[argument is not None :]:
+            raise UserError(f"The argument {rest[-1]!r} is not a flag; see --help.")
         return main(rest)
     except flags.Error as error:
         return _complain(f"{error} (see --help)")

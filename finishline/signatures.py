@@ -62,14 +62,20 @@ def check_framework(path: Path, tree: ast.Module, framework: str) -> None:
 
 def check_functions(path: Path, tree: ast.Module) -> None:
     """Raises ``UserError`` if a function of the API is missing or has other arguments."""
+    for fault in function_faults(path, tree):
+        raise UserError(fault)
+
+
+def function_faults(path: Path, tree: ast.Module) -> Iterator[str]:
+    """A sentence for each function of the API that is missing or has other arguments."""
     definitions = dict(_definitions(tree.body))
     for name, arguments in spec.SIGNATURES.items():
         if name in definitions:
             node = definitions[name]
-            if isinstance(node, ast.FunctionDef):
-                _check_arguments(path, node, arguments)
+            if isinstance(node, ast.FunctionDef) and (fault := _argument_fault(node, arguments)):
+                yield (f"{path}:{node.lineno}: {name} {fault}; define it as `{_usage(name)}`.")
         elif name not in spec.OPTIONAL_FUNCTIONS and "*" not in definitions:
-            raise UserError(f"{path} does not define {name}; add `def {_usage(name)}`.")
+            yield f"{path} does not define {name}; add `def {_usage(name)}`."
 
 
 def _definitions(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
@@ -90,7 +96,7 @@ def _definitions(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
                     yield from _definitions(nested)
 
 
-def _check_arguments(path: Path, node: ast.FunctionDef, expected: Sequence[str]) -> None:
+def _argument_fault(node: ast.FunctionDef, expected: Sequence[str]) -> str | None:
     """Positional arguments must be those of the API in its order; more need defaults."""
     args = node.args
     positional = [arg.arg for arg in (*args.posonlyargs, *args.args)]
@@ -106,16 +112,12 @@ def _check_arguments(path: Path, node: ast.FunctionDef, expected: Sequence[str])
     unknown = [name for name in required if name not in allowed]
     in_order = [name for name in positional if name in expected]
     if missing and not (args.vararg or args.kwarg):
-        fault = f"lacks the argument {missing[0]!r}"
-    elif unknown:
-        fault = f"asks for the argument {unknown[0]!r}, which nobody gives it"
-    elif positional[: len(in_order)] != [name for name in expected if name in in_order]:
-        fault = "has its arguments in another order"
-    else:
-        return
-    raise UserError(
-        f"{path}:{node.lineno}: {node.name} {fault}; define it as `{_usage(node.name)}`."
-    )
+        return f"lacks the argument {missing[0]!r}"
+    if unknown:
+        return f"asks for the argument {unknown[0]!r}, which nobody gives it"
+    if positional[: len(in_order)] != [name for name in expected if name in in_order]:
+        return "has its arguments in another order"
+    return None
 
 
 def _usage(function: str) -> str:
