@@ -1,5 +1,6 @@
 """What the referee writes down about a trial, and shows to a person."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,14 @@ class Bookkeeping:
         if rows:
             self._run.record("scalars", rows=rows)
 
-    def evaluation(self, step: int, metrics: dict[str, float]) -> bool:
-        """Appends an evaluation; returns whether it meets the target."""
+    def evaluation(self, step: int, metrics: dict[str, float], snapshot: bytes) -> bool:
+        """Appends an evaluation of ``snapshot``; returns whether it meets the target.
+
+        The first snapshot that does is kept, whether or not checkpoints are.
+        """
         is_met = self._target.is_met(metrics[f"validation/{self._target.metric}"])
+        if is_met and not any(event["target_is_met"] for event in self.evaluations()):
+            self._keep(snapshot)
         self._run.record(
             "evaluation",
             step=step,
@@ -118,10 +124,17 @@ class Bookkeeping:
             data_wait_sec=self.data_wait_sec,
             resumes=self.resumes,
             target_is_met=is_met,
+            snapshot_sha256=hashlib.sha256(snapshot).hexdigest(),
         )
         self._run.write_eval_view()
         self._display.evaluation(step, metrics)
         return is_met
+
+    def _keep(self, snapshot: bytes) -> None:
+        try:
+            self._run.keep_snapshot(snapshot)
+        except OSError as error:
+            self.tell(f"The snapshot that met the target was not kept ({error.strerror}).")
 
     def evaluations(self) -> list[Event]:
         """The evaluations that count."""

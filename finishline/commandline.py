@@ -13,18 +13,27 @@ from finishline.errors import BAD_INPUT_EXIT_CODE, Status, UserError
 _HELP = frozenset({"-h", "-help", "--help", "--helpfull", "--helpshort"})
 
 
-def run(main: Callable[[list[str]], int], *, argument: str | None = None) -> None:
+def run(
+    main: Callable[[list[str]], int], *, argument: str | None = None, is_repeated: bool = False
+) -> None:
     """Parses the flags, calls ``main`` and exits with what it returns.
 
     Args:
       main: gets a list of what is not a flag.
       argument: what the one argument beside the flags is called, such as 'RUN_DIR'; None if there
         is none.
+      is_repeated: whether there may be several of it.
     """
-    sys.exit(_run(main, sys.argv, argument))
+    sys.exit(_run(main, sys.argv, argument, is_repeated=is_repeated))
 
 
-def _run(main: Callable[[list[str]], int], argv: list[str], argument: str | None = None) -> int:
+def _run(
+    main: Callable[[list[str]], int],
+    argv: list[str],
+    argument: str | None = None,
+    *,
+    is_repeated: bool = False,
+) -> int:
     if _HELP & set(argv[1:]):
         print(f"{(sys.modules['__main__'].__doc__ or '').strip()}\n\nFlags:")
         print(flags.FLAGS.main_module_help())
@@ -34,7 +43,7 @@ def _run(main: Callable[[list[str]], int], argv: list[str], argument: str | None
         rest = flags.FLAGS(argv)[1:]
         if argument is not None and not rest:
             raise UserError(f"{argument} is missing on the command line; see --help.")
-        if rest[argument is not None :]:
+        if not is_repeated and rest[argument is not None :]:
             raise UserError(f"The argument {rest[-1]!r} is not a flag; see --help.")
         return main(rest)
     except flags.Error as error:

@@ -27,6 +27,7 @@ EVALS_FILE = "eval_measurements.csv"
 MEASUREMENTS_FILE = "measurements.csv"
 HPARAMS_FILE = "hparams.json"
 CHECKPOINTS_FOLDER = "checkpoints"
+TARGET_SNAPSHOT_FILE = "target_snapshot.safetensors"
 _FIRST_HASH = "0" * 64
 
 Event = dict[str, Any]
@@ -253,6 +254,14 @@ class RunDirectory:
     def evaluations(self) -> list[Event]:
         """The evaluations so far that count."""
         return evaluations(self.events)
+
+    def keep_snapshot(self, content: bytes) -> None:
+        """Keeps the parameters that have met the target, for who measures them again.
+
+        Raises:
+          OSError: the disk is full or cannot be written.
+        """
+        write_atomically(self.path / TARGET_SNAPSHOT_FILE, content)
 
     def write_eval_view(self) -> None:
         """Writes ``eval_measurements.csv`` from the events."""

@@ -127,8 +127,9 @@ class Referee:
         """The evaluation that a kill prevented, from the checkpoint that was written before it."""
         if self._books.evaluation_of(checkpoint.step) is not None:
             return None
-        arrays = self._session.evaluator.parse(checkpoint.files[SNAPSHOT_FILE].read_bytes())
-        return self._judge(arrays, self._last_because(checkpoint))
+        snapshot = checkpoint.files[SNAPSHOT_FILE].read_bytes()
+        arrays = self._session.evaluator.parse(snapshot)
+        return self._judge(arrays, snapshot, self._last_because(checkpoint))
 
     # ---------------------------------------------------------------------------- the race
 
@@ -237,7 +238,7 @@ class Referee:
         self._books.write_scalars()
         if self._config.save_checkpoints:
             self._save_checkpoint(snapshot, claim)
-        outcome = self._judge(arrays, claim.last_because)
+        outcome = self._judge(arrays, snapshot, claim.last_because)
         if outcome is None:
             self._resume_worker()
         return outcome
@@ -263,8 +264,10 @@ class Referee:
         meta = {"position": claim.position, "last_because": claim.last_because}
         self._books.checkpoint(self._standing.step, files, claim.not_saved, meta)
 
-    def _judge(self, arrays: dict[str, Any], last_because: str | None) -> Outcome | None:
-        """Measures a snapshot and records it; an outcome if the trial is over."""
+    def _judge(
+        self, arrays: dict[str, Any], snapshot: bytes, last_because: str | None
+    ) -> Outcome | None:
+        """Measures the arrays of a snapshot and records it; an outcome if the trial is over."""
         self._books.ledger.switch(Account.EVALUATION)
         try:
             metrics = self._session.evaluator.evaluate(arrays)
@@ -272,7 +275,7 @@ class Referee:
             raise InfrastructureError(f"The evaluation failed: {error!r}") from error
         self._books.ledger.switch(Account.RECORD_KEEPING)
         return self._standing.after_evaluation(
-            self._books.evaluation(self._standing.step, metrics), last_because
+            self._books.evaluation(self._standing.step, metrics, snapshot), last_because
         )
 
     def _resume_worker(self) -> None:

@@ -4,12 +4,11 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from finishline import harness
 from finishline.records import EVALS_FILE, EVENTS_FILE, META_FILE
 from finishline.trial import TrialConfig
 from finishline.workload import SPLITS
 
-_ROOT = Path(__file__).resolve().parent.parent
-_HARNESS = ("finishline", "workloads", "submission_runner.py")
 _RECORD = (META_FILE, EVENTS_FILE, EVALS_FILE)
 
 
@@ -44,18 +43,13 @@ def record_files(trial: TrialConfig) -> list[Path]:
 
 def common_files(trials: Iterable[TrialConfig]) -> list[Path]:
     """Harness, submissions and data of the trials; of data the manifests, which have the hashes."""
-    found = set(_source_files(_ROOT / name for name in _HARNESS))
+    found = set(harness.source_files())
     for trial in trials:
-        found.update(_source_files([trial.submission.path.parent]))
+        found.update(trial.submission.path.parent.rglob("*.py"))
         for split in SPLITS:
             folder = trial.workload.dataset.folder(trial.data_dir, split)
             found.update(folder.glob("*.json"))
     return sorted(found)
-
-
-def _source_files(places: Iterable[Path]) -> Iterable[Path]:
-    for place in places:
-        yield from place.rglob("*.py") if place.is_dir() else [place]
 
 
 def _digest(path: Path) -> str | None:

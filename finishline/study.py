@@ -94,7 +94,8 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     _check_installed(config.framework)
     version = config.benchmark_version or NEWEST
     workload = definition_for(find_workload(config.workload), version, config.hardware)
-    points = _points(config, submission, workload)
+    search_space = _search_space_path(config, submission)
+    points = _points(config, search_space, submission, workload)
     first, last = _index_range(config, len(points))
     study = f"{submission.name}/study_{config.study}/{workload.name}_{config.framework}"
     run_root = config.experiment_dir.absolute() / _experiment_name(config, study) / study
@@ -108,6 +109,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             study=config.study,
             trial=index + 1,
             hyperparameters=points[index],
+            search_space_path=search_space,
             root_seed=config.rng_seed,
             data_dir=config.data_dir.absolute(),
             run_dir=run_root / f"trial_{index + 1}",
@@ -137,29 +139,40 @@ def _check_installed(framework: str) -> None:
             )
 
 
-def _points(
-    config: StudyConfig, submission: SubmissionFile, workload: WorkloadDefinition
-) -> list[Any]:
+def _search_space_path(config: StudyConfig, submission: SubmissionFile) -> Path | None:
+    """The file to draw the hyperparameters from; None under self-tuning."""
     if config.tuning_ruleset not in DEFAULT_NUM_TRIALS:
         raise UserError(
             f"There is no tuning ruleset {config.tuning_ruleset!r}; use external or self."
         )
-    count = config.num_tuning_trials or DEFAULT_NUM_TRIALS[config.tuning_ruleset]
     if config.tuning_ruleset == "self":
         if config.tuning_search_space:
             raise UserError(
                 "A self-tuning submission has no search space; leave out --tuning_search_space "
                 f"({config.tuning_search_space}) or use --tuning_ruleset=external."
             )
-        return [None] * count
-    path = config.tuning_search_space or submission.search_space_path
-    if path is None:
+        return None
+    if config.tuning_search_space:
+        return Path(config.tuning_search_space).absolute()
+    if submission.search_space_path is None:
         raise UserError(
             f"{submission.path.parent} has no tuning_search_space.json; add one, give "
             "--tuning_search_space, or use --tuning_ruleset=self."
         )
+    return submission.search_space_path
+
+
+def _points(
+    config: StudyConfig,
+    search_space: Path | None,
+    submission: SubmissionFile,
+    workload: WorkloadDefinition,
+) -> list[Any]:
+    count = config.num_tuning_trials or DEFAULT_NUM_TRIALS[config.tuning_ruleset]
+    if search_space is None:
+        return [None] * count
     seed = tuning_seed(config.rng_seed, submission.name, workload.name, config.study)
-    return list(SearchSpace.load(path).points(count, seed))
+    return list(SearchSpace.load(search_space).points(count, seed))
 
 
 def _index_range(config: StudyConfig, count: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import finishline
+from finishline import harness
 from finishline.benchmark import NEWEST, load_version
 from finishline.errors import Status
 from finishline.sandbox import landlock_version
@@ -32,6 +33,7 @@ class TrialConfig:
       study: number of the study, from 0.
       trial: number of the trial in its study, from 1.
       hyperparameters: by name; None under self-tuning.
+      search_space_path: the file from which they were drawn, if any.
       root_seed: the seed from which all others derive.
       data_dir: where the data sets are.
       run_dir: where the record goes.
@@ -59,6 +61,7 @@ class TrialConfig:
     save_checkpoints: bool = True
     compile_model: bool = False
     shard_embeddings: bool = False
+    search_space_path: Path | None = None
     stop_at_target: bool = True
     benchmark_version: str = NEWEST
     hardware: str | None = None
@@ -83,12 +86,14 @@ class TrialConfig:
             "submission": submission.name,
             "submission_path": str(submission.path),
             "source_hash": submission.source_hash,
+            "harness_hash": harness.source_hash(),
             "workload": workload.name,
             "framework": submission.framework,
             "study": self.study,
             "trial": self.trial,
             "tuning_ruleset": self.tuning_ruleset,
             "hyperparameters": self.hyperparameters,
+            "tuning_search_space": self.search_space_path and str(self.search_space_path),
             "root_seed": self.root_seed,
             "seeds": dataclasses.asdict(self.seeds),
             "benchmark_version": self.benchmark_version,

@@ -73,7 +73,7 @@ def race(books: Bookkeeping, values: tuple[float, ...], first_step: int = 10) ->
         books.record("scalars", rows=[[step, {"loss": 1.0 - value, "lr": 0.1}]])
         files = {"snapshot.safetensors": b"parameters", "state_0.bin": b"state"}
         books.checkpoint(step, files, [], {"position": step, "last_because": None})
-        books.evaluation(step, {"validation/accuracy": value, "validation/loss": float("nan")})
+        books.evaluation(step, {"validation/accuracy": value, "validation/loss": float("nan")}, b"")
 
 
 def record(
