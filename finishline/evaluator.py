@@ -13,7 +13,7 @@ from finishline.data.prefetch import Prefetcher
 from finishline.data.records import RecordSource
 from finishline.data.sources import Source
 from finishline.errors import SubmissionError
-from finishline.frameworks.base import NumpyBatch, check_snapshot, create_runtime
+from finishline.frameworks.base import NumpyBatch, SnapshotSpec, check_snapshot, create_runtime
 from finishline.workload import SPLITS, WorkloadDefinition
 
 _EVAL_TRAIN_SEED = 0
@@ -59,6 +59,11 @@ class Evaluator:
         params, model_state = self._runtime.blank_model(example)
         self._expected = self._runtime.snapshot_spec()
         self._measure(params, model_state)
+
+    @property
+    def snapshot_spec(self) -> SnapshotSpec:
+        """What a right snapshot holds."""
+        return dict(self._expected)
 
     @property
     def snapshot_bytes(self) -> int:

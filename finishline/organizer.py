@@ -126,7 +126,7 @@ def _run_trial(study: StudyConfig, trial: TrialConfig) -> int:
     in good order when this one dies.
     """
     process = subprocess.Popen(
-        _command(study, trial),
+        trial_command(study, trial),
         start_new_session=True,
         preexec_fn=functools.partial(die_with_parent, os.getpid(), signal.SIGTERM),
     )
@@ -154,12 +154,14 @@ def _note_loss(trial: TrialConfig, code: int) -> None:
     write_json(trial.run_dir / META_FILE, told | failure)
 
 
-def _command(study: StudyConfig, trial: TrialConfig) -> list[str]:
+def trial_command(study: StudyConfig, trial: TrialConfig) -> list[str]:
+    """The command that runs or continues one trial of a study."""
     arguments = {
         "framework": study.framework,
         "workload": study.workload,
         "submission_path": study.submission_path,
         "tuning_ruleset": study.tuning_ruleset,
+        "tuning_search_space": study.tuning_search_space,
         "num_tuning_trials": study.num_tuning_trials,
         "hparam_start_index": trial.trial - 1,
         "hparam_end_index": trial.trial,

@@ -1,10 +1,10 @@
-"""Conversion of flax parameters to the names and layouts of PyTorch, in NumPy.
+"""Conversion of parameters between the names and layouts of flax and PyTorch, in NumPy.
 
 It relies on a convention of the models in ``workloads/``: submodules have the same names in both
 frameworks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,49 @@ def flax_to_torch_state_dict(
     state = {}
     for tree in (params, batch_stats):
         for path, value in _leaves(tree):
-            *modules, leaf = path
             array = np.asarray(value)
-            if leaf == "kernel":
+            if path[-1] == "kernel":
                 array = np.moveaxis(array, (-1, -2), (0, 1))
-            state[".".join([*modules, _NAMES.get(leaf, leaf)])] = np.array(array, order="C")
+            state[_torch_name(path)] = np.array(array, order="C")
     return state
+
+
+def convert_snapshot(
+    arrays: Mapping[str, np.ndarray], framework: str, names: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """A snapshot of one framework's model for the other's.
+
+    Args:
+      arrays: the snapshot.
+      framework: the one it is for, 'jax' or 'pytorch'.
+      names: of the arrays that the model in ``framework`` has.
+
+    Raises:
+      KeyError: ``arrays`` lacks one of them.
+    """
+    if framework == "pytorch":
+        trees: dict[str, dict[str, Any]] = {"params": {}, "batch_stats": {}}
+        for name, array in arrays.items():
+            collection, *path = name.split("/")
+            tree = trees[collection]
+            for module in path[:-1]:
+                tree = tree.setdefault(module, {})
+            tree[path[-1]] = array
+        state = flax_to_torch_state_dict(trees["params"], trees["batch_stats"])
+        return {name: state[name] for name in names}
+    return {name: _flax_array(arrays, name.split("/")[1:]) for name in names}
+
+
+def _flax_array(state: Mapping[str, np.ndarray], path: Iterable[str]) -> np.ndarray:
+    """The array of a flax leaf from a PyTorch model's: layouts as above, the other way."""
+    *_, leaf = path = tuple(path)
+    array = state[_torch_name(path)]
+    return np.ascontiguousarray(np.moveaxis(array, (0, 1), (-1, -2))) if leaf == "kernel" else array
+
+
+def _torch_name(path: Iterable[str]) -> str:
+    *modules, leaf = path
+    return ".".join([*modules, _NAMES.get(leaf, leaf)])
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
