@@ -1,0 +1,1 @@
+"""Trials in Docker containers: strangers' code away from the host, its data and its record."""
