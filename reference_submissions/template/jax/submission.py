@@ -1,4 +1,4 @@
-"""A template: plain SGD with a constant learning rate. Copy the folder and change what you like.
+"""A template: AdamW whose learning rate falls to zero in a straight line. Change what you like.
 
 A submission is four functions, in any file, plus ``prepare_for_eval`` if evaluation needs other
 parameters than training. Everything in them runs on the clock, the import of this file included.
@@ -24,12 +24,17 @@ def init_optimizer_state(workload, model_params, model_state, hyperparameters, r
     ``hyperparameters`` is a named tuple with a point of ``tuning_search_space.json``; without that
     file (self-tuning) it is None. ``workload.step_hint`` is the number of steps to plan for.
     """
-    optimizer = optax.sgd(hyperparameters.learning_rate)
+    learning_rate = optax.linear_schedule(hyperparameters.learning_rate, 0.0, workload.step_hint)
+    optimizer = optax.adamw(
+        learning_rate, b2=hyperparameters.beta2, weight_decay=hyperparameters.weight_decay
+    )
     # Compiled once. Donated arguments are overwritten, which saves memory.
     train_step = jax.jit(
         functools.partial(_train_step, workload, optimizer), donate_argnums=(0, 1, 2)
     )
-    return optimizer.init(model_params), train_step
+    # Jitted, so that the state is placed beside the parameters, on all devices that have them.
+    init = jax.jit(optimizer.init, keep_unused=True)
+    return init(model_params), train_step
 
 
 def _train_step(workload, optimizer, params, model_state, state, batch, rng):
@@ -47,7 +52,8 @@ def _train_step(workload, optimizer, params, model_state, state, batch, rng):
 
     (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
     updates, state = optimizer.update(grads, state, params)
-    return optax.apply_updates(params, updates), model_state, state, loss
+    metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+    return optax.apply_updates(params, updates), model_state, state, metrics
 
 
 def update_params(
@@ -68,12 +74,12 @@ def update_params(
     ``rng`` is a new JAX key every step. ``eval_results`` lists (step, metrics) of all evaluations.
     """
     state, train_step = optimizer_state
-    params, model_state, state, loss = train_step(
+    params, model_state, state, metrics = train_step(
         current_param_container, model_state, state, batch, rng
     )
     # Give the logger arrays, not floats: float(loss) would wait for the device.
     if global_step % 100 == 0 and workload.metrics_logger is not None:
-        workload.metrics_logger.append_scalar_metrics({"loss": loss}, global_step)
+        workload.metrics_logger.append_scalar_metrics(metrics, global_step)
     return (state, train_step), params, model_state
 
 

@@ -1,4 +1,4 @@
-"""A template: plain SGD with a constant learning rate. Copy the folder and change what you like.
+"""A template: AdamW whose learning rate falls to zero in a straight line. Change what you like.
 
 A submission is four functions, in any file, plus ``prepare_for_eval`` if evaluation needs other
 parameters than training. Everything in them runs on the clock, the import of this file included.
@@ -22,8 +22,16 @@ def init_optimizer_state(workload, model_params, model_state, hyperparameters, r
     ``hyperparameters`` is a named tuple with a point of ``tuning_search_space.json``; without that
     file (self-tuning) it is None. ``workload.step_hint`` is the number of steps to plan for.
     """
-    optimizer = torch.optim.SGD(model_params.parameters(), lr=hyperparameters.learning_rate)
-    return {"optimizer": optimizer}
+    optimizer = torch.optim.AdamW(
+        model_params.parameters(),
+        lr=hyperparameters.learning_rate,
+        betas=(0.9, hyperparameters.beta2),
+        weight_decay=hyperparameters.weight_decay,
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: max(0.0, 1.0 - step / workload.step_hint)
+    )
+    return {"optimizer": optimizer, "scheduler": scheduler}
 
 
 def update_params(
@@ -63,6 +71,7 @@ def update_params(
     mean_loss = loss["summed"] / n_valid_examples
     mean_loss.backward()
     optimizer_state["optimizer"].step()
+    optimizer_state["scheduler"].step()
     # Give the logger tensors, not floats: mean_loss.item() would wait for the device.
     if global_step % 100 == 0 and workload.metrics_logger is not None:
         workload.metrics_logger.append_scalar_metrics({"loss": mean_loss.detach()}, global_step)
