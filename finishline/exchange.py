@@ -41,6 +41,11 @@ class Exchange:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.path = unnamed.rename(parent / unnamed.name.removeprefix("."))
 
+    @property
+    def socket_path(self) -> Path:
+        """Where the referee listens."""
+        return self.path / "socket"
+
     def free_bytes(self) -> int:
         """Room that is left on the file system of the folder."""
         return shutil.disk_usage(self.path).free

@@ -1,23 +1,16 @@
-"""Starting the worker, catching its output, and ending it."""
+"""Starting the worker as a process of this machine, and ending it."""
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from finishline.channel import Channel, ChannelClosed, Listener
-from finishline.errors import InfrastructureError
+from finishline.ending import Ending, of_process
 from finishline.frameworks.environment import prepare_environment
+from finishline.output import OutputFile
 from finishline.processes import ProcessTree
-
-SETUP_TIMEOUT = 1800.0  # seconds; opening a large data set takes minutes
-_POLL_PERIOD = 0.25
-MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
 
 class WorkerProcess:
@@ -43,7 +36,7 @@ class WorkerProcess:
         num_devices: int,
         submission_path: Path,
     ):
-        self.tree = ProcessTree()
+        self._tree = ProcessTree()
         tether = ["-m", "finishline.tether", str(os.getpid()), str(exchange_dir)]
         command = [sys.executable, *tether, sys.executable]
         if framework == "pytorch" and num_devices > 1:
@@ -57,99 +50,51 @@ class WorkerProcess:
             env=_environment(exchange_dir, framework, num_devices, submission_path),
             start_new_session=True,  # Ctrl-C reaches the referee alone
         )
-        self.output = _OutputFile(self._process, log_path)
+        self.output = OutputFile(_blocks(self._process), log_path)
 
-    @property
-    def returncode(self) -> int | None:
-        """The exit code (negative: the signal) once the process has ended."""
-        return self._process.poll()
+    def pids(self) -> list[int]:
+        """The processes that are there now."""
+        return self._tree.pids()
 
-    def wait(self, timeout: float) -> int | None:
-        """The exit code, or None if the process has not ended after ``timeout`` seconds."""
+    def ending(self, timeout: float = 0.0) -> Ending | None:
+        """How the first process ended, or None if it has not after ``timeout`` seconds."""
         try:
-            return self._process.wait(timeout)
+            return of_process(self._process.wait(timeout))
         except subprocess.TimeoutExpired:
             return None
 
-    def accept(self, listener: Listener, tick: Callable[[], None]) -> Channel:
-        """The worker's connection; ``tick`` is called while waiting.
+    def freeze(self) -> None:
+        """Stops every process; see ``ProcessTree.freeze``."""
+        self._tree.freeze()
 
-        Raises:
-          InfrastructureError: the worker has ended or does not connect.
-        """
-        deadline = time.monotonic() + SETUP_TIMEOUT
-        while time.monotonic() < deadline and self.returncode is None:
-            channel = listener.accept(_POLL_PERIOD, frozenset(self.tree.pids()))
-            if channel is not None:
-                return channel
-            tick()
-        raise InfrastructureError(f"The worker did not start: {self.output.tail()}")
-
-    def await_ready(self, channel: Channel, tick: Callable[[], None]) -> None:
-        """Waits for the end of the worker's set-up, in which only harness code runs.
-
-        Raises:
-          InfrastructureError: the set-up failed.
-        """
-        deadline = time.monotonic() + SETUP_TIMEOUT
-        while time.monotonic() < deadline:
-            try:
-                frame = channel.receive(_POLL_PERIOD)
-            except ChannelClosed:
-                break
-            if frame is not None and frame["type"] == "ready":
-                return
-            if frame is not None:
-                raise InfrastructureError(f"The worker's set-up failed: {frame.get('message')}")
-            tick()
-        raise InfrastructureError(f"The worker's set-up ended: {self.output.tail()}")
+    def thaw(self) -> None:
+        """Continues every process; see ``ProcessTree.thaw``."""
+        self._tree.thaw()
 
     def kill(self) -> None:
         """Ends the worker and all its descendants and closes the output file."""
         self._process.poll()
-        self.tree.kill()
+        self._tree.kill()
         self._process.wait()
         self.output.close()
 
+    def peak_memory_bytes(self) -> int:
+        """The sum of the processes' peak resident sizes, as far as they live."""
+        return self._tree.peak_memory_bytes()
 
-class _OutputFile:
-    """Copies the worker's output to a file in the background.
-
-    Attributes:
-      is_flooded: whether the worker has written more than the limit; the rest is thrown away.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], path: Path):
-        assert process.stdout is not None
-        self._stream = process.stdout
-        self._path = path
-        self.is_flooded = False
-        self._thread = threading.Thread(target=self._copy, daemon=True)
-        self._thread.start()
-
-    def _copy(self) -> None:
-        written = 0
-        with open(self._path, "ab", buffering=0) as file:
-            while block := os.read(self._stream.fileno(), 1 << 16):
-                if written < MAX_OUTPUT_BYTES:
-                    with contextlib.suppress(OSError):  # on a full disk the worker must not wait
-                        file.write(block)
-                written += len(block)
-                self.is_flooded = written > MAX_OUTPUT_BYTES
-
-    def tail(self, max_bytes: int = 2000) -> str:
-        """The end of what the worker has written."""
-        self._thread.join(0.5)
-        text = self._path.read_bytes()[-max_bytes:] if self._path.exists() else b""
-        return text.decode(errors="replace").strip()
-
-    def close(self) -> None:
-        """Waits for the last output; the processes that could write have ended."""
-        self._thread.join(5)
-        self._stream.close()
+    def describe(self) -> dict[str, Any]:
+        """Nothing that the machine's description does not have."""
+        return {}
 
 
-_PRIVATE_FOLDERS = (
+def _blocks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    assert process.stdout is not None
+    with process.stdout as stream:
+        while block := os.read(stream.fileno(), 1 << 16):
+            yield block
+
+
+PRIVATE_FOLDERS = (
     "HOME",
     "TMPDIR",
     "XDG_CACHE_HOME",
@@ -180,7 +125,7 @@ def _environment(
         "FINISHLINE_SUBMISSION": str(submission_path),
         "JAX_ENABLE_COMPILATION_CACHE": "false",
         # Compiled code and whatever else one trial keeps must not help the next.
-        **{name: _private_folder(exchange_dir, name) for name in _PRIVATE_FOLDERS},
+        **{name: _private_folder(exchange_dir, name) for name in PRIVATE_FOLDERS},
     }
     prepare_environment(framework, num_devices, environment)
     # Left by a torchrun around the referee; the worker's own torchrun sets them anew.
@@ -190,12 +135,3 @@ def _environment(
         cores = os.cpu_count() or 1
         environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // num_devices)))
     return environment
-
-
-def describe_exit(returncode: int | None) -> str:
-    """In words how a process ended."""
-    if returncode is None:
-        return "closed its connection"
-    if returncode < 0:
-        return f"was ended by {signal.Signals(-returncode).name}"
-    return f"exited with code {returncode}"

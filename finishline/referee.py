@@ -18,6 +18,7 @@ from finishline.checkpoints import Checkpoint
 from finishline.claims import Failure, Snapshot, read_snapshot
 from finishline.clock import Account
 from finishline.display import Display
+from finishline.ending import Cause, Ending
 from finishline.errors import InfrastructureError, RuleViolation, Status, SubmissionError
 from finishline.evaluator import Evaluator
 from finishline.records import RunDirectory
@@ -183,26 +184,25 @@ class Referee:
     def _on_failed(self, frame: Frame) -> Outcome:
         # A rank may have failed only because another was killed, or failed before it.
         is_alone = self._config.num_devices == 1
-        was_killed = not is_alone and self._session.was_killed()
+        ending = None if is_alone else self._session.ending()
         failure = self._session.first_failure(frame)
         assert failure is not None
-        return self._failed(failure, was_killed)
+        return self._failed(failure, ending)
 
     def _on_death(self) -> Outcome:
         """The connection has ended without a word."""
-        was_killed = self._session.was_killed()
+        ending = self._session.ending()
         if failure := self._session.first_failure():
-            return self._failed(failure, was_killed)
-        status = Status.INFRASTRUCTURE_ERROR if was_killed else Status.SUBMISSION_ERROR
-        return self._standing.outcome(status, self._session.death_text(self._standing.step))
+            return self._failed(failure, ending)
+        text = self._session.death_text(ending, self._standing.step)
+        return self._standing.outcome(_status_of(ending), text)
 
-    def _failed(self, failure: Failure, was_killed: bool) -> Outcome:
+    def _failed(self, failure: Failure, ending: Ending | None) -> Outcome:
         self._note_failure(failure.blame, failure.message, failure.trace)
-        if was_killed:
-            text = (
-                f"{self._session.death_text(self._standing.step)} What followed: {failure.message}"
-            )
-            return self._standing.outcome(Status.INFRASTRUCTURE_ERROR, text)
+        if ending is not None and ending.cause is not Cause.EXITED:
+            text = self._session.death_text(ending, self._standing.step)
+            text += f" What followed: {failure.message}"
+            return self._standing.outcome(_status_of(ending), text)
         if failure.blame == "submission":
             return self._standing.outcome(Status.SUBMISSION_ERROR, str(failure))
         return self._standing.outcome(Status.INFRASTRUCTURE_ERROR, f"The worker failed: {failure}")
@@ -228,7 +228,7 @@ class Referee:
             return None
         evaluator = self._session.evaluator
         snapshot = self._session.exchange.read(SNAPSHOT_FILE, evaluator.snapshot_bytes)
-        self._session.worker.tree.freeze()
+        self._session.worker.freeze()
         self._books.ledger.switch(Account.RECORD_KEEPING)
         if self._standing.time_left < 0:
             return self._standing.budget_spent()
@@ -285,4 +285,10 @@ class Referee:
             clock_readings=self._books.clock_readings(self._standing.last_eval_time),
         )
         self._books.ledger.switch(Account.SUBMISSION)
-        self._session.worker.tree.thaw()
+        self._session.worker.thaw()
+
+
+def _status_of(ending: Ending | None) -> Status:
+    """The status of a trial whose worker has ended without a word."""
+    is_outside = ending is not None and ending.cause is Cause.KILLED
+    return Status.INFRASTRUCTURE_ERROR if is_outside else Status.SUBMISSION_ERROR

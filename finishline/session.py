@@ -1,24 +1,26 @@
 """One worker from its start to its end: its processes, its channel and its exchange folder."""
 
 import contextlib
-import signal
+import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
-from finishline.channel import Channel, Frame, Listener
+from finishline.channel import Channel, ChannelClosed, Frame, Listener
 from finishline.checkpoints import Checkpoint
 from finishline.claims import MAX_NOTE_BYTES, Failure, first_failure, read_note
+from finishline.ending import Ending
 from finishline.errors import InfrastructureError, RuleViolation, SubmissionError
 from finishline.evaluator import Evaluator
 from finishline.exchange import Exchange
+from finishline.executors import Worker, WorkerJob
 from finishline.failures import FAILURE_FILE
-from finishline.launch import WorkerProcess, describe_exit
 from finishline.trial import TrialConfig
 
+SETUP_TIMEOUT = 1800.0  # seconds; opening a large data set takes minutes
+_POLL_PERIOD = 0.25
 # torchrun ends the other ranks first. Seconds.
 _END_TIMEOUT = 5.0
-_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
-
 
 # The snapshot's own file, and in the same room what is copied there for a resume.
 _SNAPSHOTS = 2
@@ -38,13 +40,13 @@ class Session:
       evaluator: made while the worker starts.
       exchange: the folder through which arrays travel.
       channel: the connection.
-      worker: the processes.
+      worker: the worker.
     """
 
     evaluator: Evaluator
     exchange: Exchange
     channel: Channel
-    worker: WorkerProcess
+    worker: Worker
 
     def __init__(self, config: TrialConfig, tell: Callable[[str], None]):
         self._config = config
@@ -68,28 +70,56 @@ class Session:
           InfrastructureError: the worker's set-up, which is all harness code, failed, or there is
             no room for the arrays.
         """
-        self.exchange = Exchange()
+        self.exchange = self._config.executor.open_exchange()
         self._start()
         self.evaluator = create_evaluator()
         files = checkpoint.files if checkpoint else {}
         self._make_room(sum(path.stat().st_size for path in files.values()))
-        self.channel = self.worker.accept(self._listener, tick)
+        self.channel = self._accept(tick)
         for name, path in files.items():
             self.exchange.put(path, name)
         self.channel.send("setup", **self._setup_content())
-        self.worker.await_ready(self.channel, tick)
+        self._await_ready(tick)
 
     def _start(self) -> None:
+        self._listener = Listener(self.exchange.socket_path)
+        self.worker = self._config.executor.start(self._job(), self.exchange)
+
+    def _job(self) -> WorkerJob:
         config = self._config
-        self._listener = Listener(self.exchange.path / "socket")
-        self.worker = WorkerProcess(
-            self._listener.path,
-            self.exchange.path,
-            config.run_dir / "worker.log",
+        return WorkerJob(
             framework=config.submission.framework,
             num_devices=config.num_devices,
+            data_dir=config.data_dir,
+            train_dir=config.workload.dataset.folder(config.data_dir, "train"),
             submission_path=config.submission.path,
+            log_path=config.run_dir / "worker.log",
         )
+
+    def _accept(self, tick: Callable[[], None]) -> Channel:
+        """The worker's connection."""
+        deadline = time.monotonic() + SETUP_TIMEOUT
+        while time.monotonic() < deadline and self.worker.ending() is None:
+            channel = self._listener.accept(_POLL_PERIOD, frozenset(self.worker.pids()))
+            if channel is not None:
+                return channel
+            tick()
+        raise InfrastructureError(f"The worker did not start: {self.worker.output.tail()}")
+
+    def _await_ready(self, tick: Callable[[], None]) -> None:
+        """Waits for the end of the worker's set-up, in which only harness code runs."""
+        deadline = time.monotonic() + SETUP_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                frame = self.channel.receive(_POLL_PERIOD)
+            except ChannelClosed:
+                break
+            if frame is not None and frame["type"] == "ready":
+                return
+            if frame is not None:
+                raise InfrastructureError(f"The worker's set-up failed: {frame.get('message')}")
+            tick()
+        raise InfrastructureError(f"The worker's set-up ended: {self.worker.output.tail()}")
 
     def _make_room(self, checkpoint_bytes: int) -> None:
         """Starts again with a folder on the disk if that in memory has too little room."""
@@ -104,7 +134,7 @@ class Session:
         if self.exchange.is_on_disk:
             raise InfrastructureError(f"{told}; free space there, or set TMPDIR to another folder.")
         self._end_worker()
-        self.exchange = Exchange(on_disk=True)
+        self.exchange = self._config.executor.open_exchange(on_disk=True)
         self._tell(
             f"{told}. {self.exchange.path} on the disk is used instead; with more room in memory, "
             "such as Docker's --shm-size gives, snapshots take less time."
@@ -124,9 +154,7 @@ class Session:
         return {
             "workload": config.workload.name,
             "framework": config.submission.framework,
-            "data_dir": str(config.data_dir),
-            "exchange_dir": str(self.exchange.path),
-            "submission_path": str(config.submission.path),
+            **dataclasses.asdict(config.executor.paths(self._job(), self.exchange)),
             "num_examples": self.evaluator.num_examples,
             "seeds": {"data": seeds.data, "init": seeds.init, "submission": seeds.submission},
             "overrides": {
@@ -149,9 +177,9 @@ class Session:
         if self.worker.output.is_flooded:
             raise SubmissionError("The submission wrote more than 16 MiB to its output.")
 
-    def was_killed(self) -> bool:
-        """Whether something outside the worker has ended it; waits a little for its end."""
-        return self.worker.wait(_END_TIMEOUT) in _KILLED
+    def ending(self) -> Ending | None:
+        """How the worker has ended; waits a little for its end."""
+        return self.worker.ending(_END_TIMEOUT)
 
     def first_failure(self, frame: Frame | None = None) -> Failure | None:
         """The failure that ``frame`` or a file of another rank tells of, whichever was first."""
@@ -161,19 +189,17 @@ class Session:
                 claims.append(read_note(self.exchange.read(path.name, MAX_NOTE_BYTES)))
         return first_failure([claim for claim in claims if claim])
 
-    def death_text(self, step: int) -> str:
+    def death_text(self, ending: Ending | None, step: int) -> str:
         """How a worker ended that has not told it, after ``step`` steps."""
-        returncode = self.worker.returncode
-        text = f"The worker {describe_exit(returncode)} after step {step:,} without a result."
+        how = ending.text if ending else "closed its connection"
+        text = f"The worker {how} after step {step:,} without a result."
         tail = self.worker.output.tail()
         text += f" Its last output: {tail[-500:]}" if tail else ""
-        if returncode in _KILLED:
-            text += " Something outside of it, perhaps for want of memory, ended it."
         return text
 
     def end(self) -> int:
         """Ends whatever has been started; returns the worker's peak memory in bytes."""
-        memory = self.worker.tree.peak_memory_bytes() if hasattr(self, "worker") else 0
+        memory = self.worker.peak_memory_bytes() if hasattr(self, "worker") else 0
         self._end_worker()
         if hasattr(self, "channel"):
             self.channel.close()

@@ -11,6 +11,7 @@ import finishline
 from finishline import harness
 from finishline.benchmark import NEWEST, load_version
 from finishline.errors import Status
+from finishline.executors import Executor, LocalExecutor
 from finishline.sandbox import landlock_version
 from finishline.seeds import TrialSeeds
 from finishline.submission import SubmissionFile
@@ -45,6 +46,7 @@ class TrialConfig:
       stop_at_target: whether reaching the target ends the trial; False to set targets.
       benchmark_version: the version of the benchmark by whose numbers it goes.
       hardware: the class of machines whose budgets apply; None is the version's usual one.
+      executor: what starts the worker.
     """
 
     workload: WorkloadDefinition
@@ -65,6 +67,7 @@ class TrialConfig:
     stop_at_target: bool = True
     benchmark_version: str = NEWEST
     hardware: str | None = None
+    executor: Executor = dataclasses.field(default_factory=LocalExecutor)
 
     @property
     def seeds(self) -> TrialSeeds:
@@ -118,6 +121,7 @@ class TrialConfig:
             "shard_embeddings": self.shard_embeddings,
             "stop_at_target": self.stop_at_target,
             "data_dir": str(self.data_dir),
+            **self.executor.describe(),
             "machine": describe_machine(),
             "versions": describe_versions(submission.framework),
         }
