@@ -1,7 +1,5 @@
 """Each algorithm is the one that it says it is."""
 
-import functools
-
 import numpy as np
 import pytest
 from battery import NUM_PARAMETERS
@@ -9,35 +7,6 @@ from least_squares import workload as problem
 
 FRAMEWORKS = ["jax", "pytorch"]
 STEP_HINT = problem.WORKLOAD.step_hint
-
-
-@pytest.mark.parametrize("algorithm", ["nadamw", "momentum"])
-@pytest.mark.parametrize("warmup_factor", [0.0, 0.02, 0.1])
-def test_learning_rate_schedules_agree(race, algorithm, warmup_factor):
-    run = race(algorithm, "jax", warmup_factor=warmup_factor)
-    step_hint = 200
-    schedule = run.module.learning_rate_schedule(run.hyperparameters, step_hint)
-    other = race(algorithm, "pytorch", warmup_factor=warmup_factor)
-    arguments = {"warmup_steps": int(warmup_factor * step_hint), "decay_steps": step_hint}
-    if algorithm == "momentum":
-        arguments["decay_steps"] = int(run.hyperparameters.decay_steps_factor * step_hint)
-        arguments["end_factor"] = run.hyperparameters.end_factor
-    factor = functools.partial(other.module.learning_rate_factor, **arguments)
-    peak = run.hyperparameters.learning_rate
-    for step in range(step_hint + 20):
-        np.testing.assert_allclose(schedule(step), peak * factor(step), atol=1e-6 * peak)
-    assert max(factor(step) for step in range(step_hint)) == 1.0
-
-
-@pytest.mark.parametrize("algorithm", ["nadamw", "momentum"])
-def test_pytorch_optimizer_follows_its_schedule(race, algorithm):
-    run = race(algorithm, "pytorch")
-    in_jax = race(algorithm, "jax")
-    schedule = in_jax.module.learning_rate_schedule(in_jax.hyperparameters, STEP_HINT)
-    for step in range(70):
-        lr = run.optimizer_state["optimizer"].param_groups[0]["lr"]
-        np.testing.assert_allclose(lr, schedule(step), rtol=1e-5, atol=1e-8)
-        run.train(1)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -19,20 +19,18 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
 
     Args:
       params: the parameters, as for every optimizer.
-      lr: the learning rate after the warm-up.
+      lr: the learning rate; a warm-up may change it, a decay is not wanted.
       betas: b1, the weight of x in y (above 0), and b2, the decay of the second moment.
       eps: added to the denominator.
       weight_decay: decoupled, multiplied by the learning rate, taken at y.
-      warmup_steps: lr_t = lr min(t / warmup_steps, 1).
     """
 
-    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, warmup_steps=0):
+    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         defaults = {
             "lr": lr,
             "betas": betas,
             "eps": eps,
             "weight_decay": weight_decay,
-            "warmup_steps": warmup_steps,
             "step": 0,
             "weight_sum": 0.0,
             "is_eval": False,
@@ -85,7 +83,7 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
 
         group["step"] += 1
         b1, b2 = group["betas"]
-        lr = group["lr"] * min(group["step"] / max(1, group["warmup_steps"]), 1.0)
+        lr = group["lr"]
         group["weight_sum"] += lr**2
         c = lr**2 / group["weight_sum"]
 

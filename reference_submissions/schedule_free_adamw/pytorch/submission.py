@@ -14,126 +14,25 @@ Source: Defazio et al., "The Road Less Scheduled", arXiv:2405.15682. As in optax
 corrected in v rather than in lr_t, so that c_t is free of it.
 """
 
-import torch
-import torch.distributed as dist
-
-from finishline import spec
+from finishline.recipes import pytorch as recipe
+from finishline.recipes.pytorch import (  # noqa: F401
+    data_selection,
+    get_batch_size,
+    prepare_for_eval,
+    update_params,
+)
 
 from .schedule_free import ScheduleFreeAdamW
 
-BATCH_SIZES = {
-    "criteo1tb": 262144,
-    "criteo1tb_mini": 512,
-    "fastmri": 32,
-    "imagenet_resnet": 1024,
-    "imagenet_vit": 1024,
-    "librispeech_conformer": 256,
-    "librispeech_deepspeech": 256,
-    "mnist": 16,
-    "ogbg": 512,
-    "quadratic_deep": 128,
-    "wmt": 128,
-}
-LOG_EVERY = 100
-
-
-def get_batch_size(workload_name):
-    """The global batch size; 64 for workloads that are not in the table."""
-    return BATCH_SIZES.get(workload_name, 64)
-
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
-    """The optimizer; it has its own warm-up and needs no schedule."""
+    """The optimizer; its learning rate at step t is lr min(t / T, 1)."""
     optimizer = ScheduleFreeAdamW(
         model_params.parameters(),
         lr=hyperparameters.learning_rate,
         betas=(hyperparameters.beta1, hyperparameters.beta2),
         eps=1e-8,
         weight_decay=hyperparameters.weight_decay,
-        warmup_steps=int(hyperparameters.warmup_factor * workload.step_hint),
     )
-    return {"optimizer": optimizer}
-
-
-def update_params(
-    workload,
-    current_param_container,
-    current_params_types,
-    model_state,
-    hyperparameters,
-    batch,
-    loss_type,
-    optimizer_state,
-    eval_results,
-    global_step,
-    rng,
-):
-    """One step on the mean loss over the valid examples of the global batch."""
-    model = current_param_container
-    optimizer_state["optimizer"].train()
-    optimizer_state["optimizer"].zero_grad()
-    logits, model_state = workload.model_fn(
-        params=model,
-        augmented_and_preprocessed_input_batch=batch,
-        model_state=model_state,
-        mode=spec.ForwardPassMode.TRAIN,
-        rng=rng,
-        update_batch_norm=True,
-    )
-    loss = mean_loss(workload, batch, logits, getattr(hyperparameters, "label_smoothing", 0.0))
-    loss.backward()
-    if global_step % LOG_EVERY == 0 and workload.metrics_logger is not None:
-        workload.metrics_logger.append_scalar_metrics({"loss": loss.detach()}, global_step)
-    optimizer_state["optimizer"].step()
-    return optimizer_state, model, model_state
-
-
-def mean_loss(workload, batch, logits, label_smoothing):
-    """This rank's share of the mean loss.
-
-    DDP averages the ranks' gradients. Dividing each rank's sum by the mean number of valid
-    examples per rank makes that average the gradient of the mean over the global batch.
-    """
-    loss = workload.loss_fn(
-        label_batch=batch["targets"],
-        logits_batch=logits,
-        mask_batch=batch.get("weights"),
-        label_smoothing=label_smoothing,
-    )
-    n_valid_examples = loss["n_valid_examples"]
-    if dist.is_available() and dist.is_initialized():
-        n_valid_examples = n_valid_examples.to(torch.float32, copy=True)
-        dist.all_reduce(n_valid_examples)
-        n_valid_examples /= dist.get_world_size()
-    return loss["summed"] / n_valid_examples
-
-
-def prepare_for_eval(
-    workload,
-    current_param_container,
-    current_params_types,
-    model_state,
-    hyperparameters,
-    loss_type,
-    optimizer_state,
-    eval_results,
-    global_step,
-    rng,
-):
-    """Swaps y for the average x, which is what the method is to be judged by."""
-    optimizer_state["optimizer"].eval()
-    return optimizer_state, current_param_container, model_state
-
-
-def data_selection(
-    workload,
-    input_queue,
-    optimizer_state,
-    current_param_container,
-    model_state,
-    hyperparameters,
-    global_step,
-    rng,
-):
-    """The next batch of the shuffled training set."""
-    return next(input_queue)
+    warmup = recipe.constant_after_warmup(hyperparameters, workload.step_hint)
+    return recipe.init(lambda step: warmup(step + 1), optimizer)

@@ -1,0 +1,197 @@
+"""What nearly all training algorithms in PyTorch share: everything but the optimizer.
+
+A submission brings a ``torch.optim.Optimizer`` and takes the rest from here::
+
+    from finishline.recipes import pytorch as recipe
+    from finishline.recipes.pytorch import data_selection, get_batch_size, update_params
+
+    def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
+        optimizer = torch.optim.AdamW(model_params.parameters(), lr=hyperparameters.learning_rate)
+        return recipe.init(recipe.warmup_cosine(hyperparameters, workload.step_hint), optimizer)
+
+Two hyperparameters act if the search space has them: ``grad_clip``, the largest norm of a gradient,
+and ``label_smoothing``. ``loss``, ``grad_norm`` and ``learning_rate`` go to the record every 100
+steps.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from finishline import spec
+from finishline.recipes.batches import data_selection, get_batch_size
+
+__all__ = [
+    "backward",
+    "constant_after_warmup",
+    "data_selection",
+    "get_batch_size",
+    "init",
+    "prepare_for_eval",
+    "update_params",
+    "warmup_cosine",
+    "warmup_linear",
+]
+
+LOG_EVERY = 100
+
+
+def init(
+    factor: Callable[[int], float], *optimizers: torch.optim.Optimizer
+) -> dict[str, list[Any]]:
+    """What ``init_optimizer_state`` returns: optimizers, and the schedules of their learning rates.
+
+    Args:
+      factor: from the step, from 0, to what the optimizers' ``lr`` is multiplied by.
+      optimizers: mostly one; several if parameters are treated in different ways.
+    """
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers]
+    return {"optimizers": list(optimizers), "schedulers": schedulers}
+
+
+def update_params(
+    workload: Any,
+    current_param_container: Any,
+    current_params_types: Any,
+    model_state: Any,
+    hyperparameters: Any,
+    batch: Any,
+    loss_type: Any,
+    optimizer_state: Any,
+    eval_results: Any,
+    global_step: int,
+    rng: Any,
+) -> Any:
+    """One training step; nothing waits for the device."""
+    model, optimizers = current_param_container, optimizer_state["optimizers"]
+    for optimizer in optimizers:
+        if hasattr(optimizer, "train"):  # back from ``prepare_for_eval``
+            optimizer.train()
+    loss = backward(workload, model, hyperparameters, batch, rng)
+    is_logged = global_step % LOG_EVERY == 0 and workload.metrics_logger is not None
+    grad_norm = gradient_norm(model.parameters()) if is_logged else None
+    if hasattr(hyperparameters, "grad_clip"):
+        torch.nn.utils.clip_grad_norm_(model.parameters(), hyperparameters.grad_clip)
+    if is_logged:
+        metrics = {
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "learning_rate": optimizers[0].param_groups[0]["lr"],
+        }
+        workload.metrics_logger.append_scalar_metrics(metrics, global_step)
+    for optimizer in optimizers:
+        optimizer.step()
+    for scheduler in optimizer_state["schedulers"]:
+        scheduler.step()
+    return optimizer_state, model, model_state
+
+
+def backward(
+    workload: Any,
+    model: Any,
+    hyperparameters: Any,
+    batch: Any,
+    rng: Any,
+    *,
+    update_batch_norm: bool = True,
+) -> torch.Tensor:
+    """Puts the gradient of the mean loss in place of the one before; returns the loss, detached."""
+    for parameter in model.parameters():
+        parameter.grad = None
+    logits, _ = workload.model_fn(
+        params=model,
+        augmented_and_preprocessed_input_batch=batch,
+        model_state=None,
+        mode=spec.ForwardPassMode.TRAIN,
+        rng=rng,
+        update_batch_norm=update_batch_norm,
+    )
+    label_smoothing = getattr(hyperparameters, "label_smoothing", 0.0)
+    loss = mean_loss(workload, batch, logits, label_smoothing)
+    loss.backward()
+    return loss.detach()
+
+
+def mean_loss(
+    workload: Any, batch: Any, logits: torch.Tensor, label_smoothing: float
+) -> torch.Tensor:
+    """This rank's share of the mean loss over the valid examples of the global batch.
+
+    DDP averages the ranks' gradients. Dividing each rank's sum by the mean number of valid
+    examples per rank makes that average the gradient of the mean over the global batch.
+    """
+    loss = workload.loss_fn(
+        label_batch=batch["targets"],
+        logits_batch=logits,
+        mask_batch=batch.get("weights"),
+        label_smoothing=label_smoothing,
+    )
+    n_valid_examples = loss["n_valid_examples"]
+    if dist.is_available() and dist.is_initialized():
+        n_valid_examples = n_valid_examples.to(torch.float32, copy=True)
+        dist.all_reduce(n_valid_examples)
+        n_valid_examples /= dist.get_world_size()
+    return loss["summed"] / n_valid_examples
+
+
+def gradient_norm(parameters: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The Euclidean norm of all gradients as one vector."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def prepare_for_eval(
+    workload: Any,
+    current_param_container: Any,
+    current_params_types: Any,
+    model_state: Any,
+    hyperparameters: Any,
+    loss_type: Any,
+    optimizer_state: Any,
+    eval_results: Any,
+    global_step: int,
+    rng: Any,
+) -> Any:
+    """Changes to the parameters that the algorithm is to be judged by, by ``optimizer.eval()``."""
+    for optimizer in optimizer_state["optimizers"]:
+        optimizer.eval()
+    return optimizer_state, current_param_container, model_state
+
+
+def warmup_cosine(hyperparameters: Any, step_hint: int) -> Callable[[int], float]:
+    """Linear from 0 to 1 in ``warmup_factor * step_hint`` steps, then a cosine to 0."""
+    warmup_steps = int(hyperparameters.warmup_factor * step_hint)
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return step / warmup_steps
+        progress = min((step - warmup_steps) / (step_hint - warmup_steps), 1.0)
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    return factor
+
+
+def warmup_linear(hyperparameters: Any, step_hint: int) -> Callable[[int], float]:
+    """Linear from 0 to 1, linear down to ``end_factor``, then constant.
+
+    The warm-up takes ``warmup_factor``, all until the end of the decay ``decay_steps_factor`` of
+    ``step_hint`` steps.
+    """
+    warmup_steps = int(hyperparameters.warmup_factor * step_hint)
+    decay_steps = int(hyperparameters.decay_steps_factor * step_hint) - warmup_steps
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return step / warmup_steps
+        progress = min((step - warmup_steps) / decay_steps, 1.0)
+        return 1.0 + progress * (hyperparameters.end_factor - 1.0)
+
+    return factor
+
+
+def constant_after_warmup(hyperparameters: Any, step_hint: int) -> Callable[[int], float]:
+    """As ``warmup_cosine``, but the learning rate stays at its peak."""
+    warmup_steps = max(1, int(hyperparameters.warmup_factor * step_hint))
+    return lambda step: min(step / warmup_steps, 1.0)
