@@ -32,8 +32,9 @@ def parse(path: Path) -> ast.Module:
         raise UserError(
             f"{path}:{error.lineno} is not valid Python ({error.msg}); correct it there."
         ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"The submission {path} cannot be read: {error}.") from None
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        told = str(error) or type(error).__name__
+        raise UserError(f"The submission {path} cannot be read: {told}.") from None
 
 
 def imported_packages(tree: ast.Module) -> set[str]:

@@ -23,6 +23,7 @@ from finishline.frameworks import FRAMEWORKS
 
 _SOURCE_SUFFIXES = (".py", ".json", ".so", ".pyc", ".pth")
 SEARCH_SPACE_NAME = "tuning_search_space.json"
+REFERENCE_SUBMISSIONS = Path(__file__).resolve().parent.parent / "reference_submissions"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any
 from absl import flags
 
 from finishline import commandline
+from finishline.submission import REFERENCE_SUBMISSIONS
 from finishline.workload import Target, WorkloadDefinition, find_workload
 
 flags.DEFINE_string("workload", None, "Workload whose targets to set.", required=True)
@@ -31,8 +32,6 @@ flags.DEFINE_integer("num_reruns", 5, "Runs of the best pair with other seeds.",
 flags.DEFINE_string("data_dir", "data", "Where the data sets are.")
 flags.DEFINE_string("experiment_dir", "experiments", "Where the runs are recorded.")
 flags.DEFINE_string("output", None, "Markdown file for the record.")
-
-_REFERENCE = Path(__file__).resolve().parent.parent / "reference_submissions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _run(
     from finishline.study import StudyConfig, evaluator_factory, plan_study
 
     config = StudyConfig(
-        submission_path=str(_REFERENCE / submission.removesuffix(f"_{framework}")),
+        submission_path=str(REFERENCE_SUBMISSIONS / submission.removesuffix(f"_{framework}")),
         framework=framework,
         workload=workload,
         study=study,
