@@ -63,6 +63,20 @@ flags.DEFINE_string(
     None,
     "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
 )
+flags.DEFINE_enum(
+    "on_drift",
+    None,
+    ["off", "warn", "fail"],
+    "Time a fixed piece of work before and after each trial; if the machine's speed has changed, "
+    "warn, or end the trial with infrastructure_error, so that it is run anew. Default: off.",
+)
+flags.DEFINE_float(
+    "max_drift",
+    0.01,
+    "Change of the machine's speed that --on_drift puts up with; 0.01 is 1 %.",
+    lower_bound=0.0,
+    upper_bound=0.5,
+)
 flags.mark_flags_as_required(["framework", "workload", "submission_path"])
 
 FLAGS = flags.FLAGS
@@ -100,6 +114,8 @@ def main(argv: list[str]) -> int:
         shard_embeddings=FLAGS.shard_embeddings,
         benchmark_version=FLAGS.benchmark_version,
         hardware=FLAGS.hardware,
+        on_drift=FLAGS.on_drift,
+        max_drift=FLAGS.max_drift,
     )
     return run_study(config).exit_code
 

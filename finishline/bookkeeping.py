@@ -10,6 +10,7 @@ from finishline.claims import read_data_wait
 from finishline.clock import Account, Ledger
 from finishline.display import Display
 from finishline.errors import InfrastructureError
+from finishline.host import surroundings
 from finishline.processes import peak_memory_bytes
 from finishline.records import HPARAMS_FILE, META_FILE, Event, RunDirectory, write_json
 from finishline.recovery import Recovery, recover
@@ -140,6 +141,11 @@ class Bookkeeping:
         """The evaluations that count."""
         return self._run.evaluations()
 
+    def calibration(self) -> list[dict[str, Any]] | None:
+        """The calibrations before this attempt at the trial; None if there were none."""
+        calibration = surroundings(self._run.events).get("calibration", {})
+        return calibration.get("before", {}).get("attempts")
+
     def evaluation_of(self, step: int) -> Event | None:
         """The first evaluation after ``step`` steps, if there is one."""
         return next((event for event in self.evaluations() if event["step"] == step), None)
@@ -204,6 +210,9 @@ class Bookkeeping:
             "refused_snapshots": refused_snapshots,
             "peak_memory_bytes": {"referee": peak_memory_bytes(), "worker": worker_memory},
         }
+        if outcome.is_discarded:
+            result["discarded"] = True
+        surrounding = surroundings(self._run.events)
         try:
             if self._run.log.restore():
                 self.tell("The event log had been changed by others; it is restored.")
@@ -211,7 +220,7 @@ class Bookkeeping:
             self._run.record("trial_ended", **result)
             self._run.write_eval_view()
             self._run.write_measurements_view()
-            self._write_meta(**result)
+            self._write_meta(**result, **surrounding)
         except (InfrastructureError, OSError) as error:
             self._display.message(f"The end of the trial could not be recorded: {error}")
         self._display.end(outcome)

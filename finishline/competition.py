@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from finishline.calibration import DEFAULT_MAX_DRIFT
 from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
 from finishline.study import DEFAULT_NUM_TRIALS, StudyConfig, plan_study
@@ -44,6 +45,8 @@ class CompetitionConfig:
     shard_embeddings: bool = False
     benchmark_version: str | None = None
     hardware: str | None = None
+    on_drift: str | None = None
+    max_drift: float = DEFAULT_MAX_DRIFT
 
     @property
     def root(self) -> Path:
@@ -120,6 +123,8 @@ def _study(
         shard_embeddings=config.shard_embeddings,
         benchmark_version=config.benchmark_version,
         hardware=config.hardware,
+        on_drift=config.on_drift,
+        max_drift=config.max_drift,
     )
 
 

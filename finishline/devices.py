@@ -12,10 +12,15 @@ _JAX_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
 def count_devices(framework: str, environment: Mapping[str, str] = os.environ) -> int:
     """The GPUs that the installed ``framework`` can use, or 1 for the CPU."""
+    return max(1, count_gpus(framework, environment))
+
+
+def count_gpus(framework: str, environment: Mapping[str, str] = os.environ) -> int:
+    """The GPUs that the installed ``framework`` can use."""
     present = len(list(_GPUS.iterdir())) if _GPUS.is_dir() else 0
     if not present or not _SEES_GPUS[framework](environment):
-        return 1
-    return max(1, _num_visible(present, environment.get("CUDA_VISIBLE_DEVICES")))
+        return 0
+    return _num_visible(present, environment.get("CUDA_VISIBLE_DEVICES"))
 
 
 def _num_visible(present: int, listed: str | None) -> int:

@@ -178,6 +178,8 @@ def trial_command(study: StudyConfig, trial: TrialConfig) -> list[str]:
         "shard_embeddings": study.shard_embeddings,
         "benchmark_version": study.benchmark_version,
         "hardware": study.hardware,
+        "on_drift": study.on_drift,
+        "max_drift": study.max_drift,
     }
     given = {name: value for name, value in arguments.items() if value is not None}
     return [sys.executable, str(_RUNNER), *(f"--{name}={value}" for name, value in given.items())]

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ MEASUREMENTS_FILE = "measurements.csv"
 HPARAMS_FILE = "hparams.json"
 CHECKPOINTS_FOLDER = "checkpoints"
 TARGET_SNAPSHOT_FILE = "target_snapshot.safetensors"
+# What the log adds to each event.
+LOG_FIELDS = ("index", "time", "event", "previous")
 _FIRST_HASH = "0" * 64
 
 Event = dict[str, Any]
@@ -185,6 +187,12 @@ def _until(measured: list[Event], step: int) -> list[Event]:
         if event["event"] == "evaluation" and event["step"] >= step:
             return measured[: index + (event["step"] == step)]
     return measured  # the kill came between the checkpoint and its evaluation
+
+
+def attempt(events: Sequence[Event]) -> Sequence[Event]:
+    """The events since the trial began, or began anew after an attempt that was discarded."""
+    ends = [index for index, event in enumerate(events) if event.get("discarded")]
+    return events[ends[-1] + 1 :] if ends else events
 
 
 def evaluations(events: Iterable[Event]) -> list[Event]:

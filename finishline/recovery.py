@@ -11,11 +11,19 @@ from finishline import checkpoints
 from finishline.checkpoints import Checkpoint
 from finishline.clock import Account
 from finishline.errors import Status
-from finishline.records import META_FILE, RunDirectory, read_json, write_json
+from finishline.host import surroundings
+from finishline.records import (
+    LOG_FIELDS,
+    META_FILE,
+    TARGET_SNAPSHOT_FILE,
+    RunDirectory,
+    attempt,
+    read_json,
+    write_json,
+)
 
 HEARTBEAT_FILE = "heartbeat.json"
 _HEARTBEAT_PERIOD = 5.0
-_LOG_FIELDS = ("index", "time", "event", "previous")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +36,8 @@ class Recovery:
       lost_steps: steps since the checkpoint, as far as they were noted.
       lost_seconds: submission time since the checkpoint, likewise.
       ledger: seconds by account. If the worker died, and not the referee, what was lost stays
-        charged: otherwise a submission could undo a bad stretch by ending itself.
+        charged: otherwise a submission could undo a bad stretch by ending itself. What a discarded
+        attempt took is not charged.
       messages: sentences for people about what was found damaged.
     """
 
@@ -56,6 +65,8 @@ def recover(run: RunDirectory) -> Recovery | None:
         messages.append(f"{run.log.torn_bytes} bytes of a torn last event were cut off.")
     if not run.events:
         return None
+    if run.events[-1].get("discarded"):
+        _clear(run)
     checkpoint, damaged = checkpoints.load_newest(run.checkpoints)
     instead = "The one before is used." if checkpoint else "Training starts anew."
     messages += [f"{message} {instead}" for message in damaged]
@@ -67,7 +78,7 @@ def recover(run: RunDirectory) -> Recovery | None:
     last = run.events[-1]
     if last["event"] == "trial_ended":
         noted = last
-        if last["status"] == Status.INFRASTRUCTURE_ERROR:
+        if last["status"] == Status.INFRASTRUCTURE_ERROR and not last.get("discarded"):
             ledger = last["ledger"]
     return Recovery(
         checkpoint=checkpoint,
@@ -79,11 +90,17 @@ def recover(run: RunDirectory) -> Recovery | None:
     )
 
 
+def _clear(run: RunDirectory) -> None:
+    """Removes what a discarded attempt has left, so that the trial begins anew."""
+    checkpoints.remove_newer(run.checkpoints, -1)
+    (run.path / TARGET_SNAPSHOT_FILE).unlink(missing_ok=True)
+
+
 def _ledger(run: RunDirectory, checkpoint: Checkpoint | None) -> dict[str, float]:
     """The checkpoint's, with what earlier resumes from the same checkpoint have charged."""
     step = checkpoint.step if checkpoint else 0
     ledgers = [dict(checkpoint.meta["ledger"]) if checkpoint else {}]
-    for event in run.events:
+    for event in attempt(run.events):
         if event["event"] == "resumed" and event["step"] == step:
             ledgers.append(event["ledger"])
     return max(ledgers, key=_seconds)
@@ -104,7 +121,8 @@ def ended(run: RunDirectory) -> Status | None:
     if not Status(end["status"]).is_final:
         return None
     start = next(event for event in reversed(run.events) if event["event"] == "trial_started")
-    meta = {name: value for name, value in (start | end).items() if name not in _LOG_FIELDS}
+    meta = {name: value for name, value in (start | end).items() if name not in LOG_FIELDS}
+    meta |= surroundings(run.events)
     with contextlib.suppress(OSError):  # the next time, perhaps
         run.write_eval_view()
         run.write_measurements_view()

@@ -25,6 +25,7 @@ from finishline.records import RunDirectory
 from finishline.recovery import Heartbeat
 from finishline.session import Session
 from finishline.standing import Standing
+from finishline.surroundings import Surroundings
 from finishline.trial import Outcome, TrialConfig
 from finishline.worker import SNAPSHOT_FILE
 
@@ -48,6 +49,7 @@ class Referee:
         self._create_evaluator = create_evaluator
         self._display = display
         self._standing = Standing(config, self._books)
+        self._surroundings = Surroundings(config, self._books)
         self._batch_size: int | None = None
         self._early_snapshots = 0
         self._heartbeat = Heartbeat(run.path)
@@ -59,6 +61,7 @@ class Referee:
         finally:
             self._books.ledger.switch(Account.RECORD_KEEPING)
             worker_memory = self._session.end()
+        outcome = self._surroundings.after(outcome)
         self._books.end(outcome, self._early_snapshots, worker_memory)
         return outcome
 
@@ -85,6 +88,7 @@ class Referee:
             checkpoint = self._recover()
             if checkpoint is not None and (verdict := self._earlier_verdict(checkpoint)):
                 return verdict
+            self._surroundings.before()
             self._session.set_up(self._create_evaluator, checkpoint, self._display.tick)
             if checkpoint is not None and (late := self._measure_late(checkpoint)):
                 return late

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from finishline.benchmark import NEWEST, definition_for
+from finishline.calibration import DEFAULT_MAX_DRIFT, OnDrift
 from finishline.devices import count_devices
 from finishline.display import Display, create_display
 from finishline.errors import InfrastructureError, Status, UserError
@@ -57,6 +58,9 @@ class StudyConfig:
       shard_embeddings: whether each device holds a part of large embedding tables instead of all.
       benchmark_version: the version of the benchmark; None is the newest.
       hardware: its class of machines whose budgets apply; None is the usual one.
+      on_drift: what becomes of a trial if the machine's speed has changed: 'off', 'warn' or 'fail';
+        None is 'off' on this machine and 'warn' in containers.
+      max_drift: by more than this share of it.
     """
 
     submission_path: str
@@ -81,6 +85,8 @@ class StudyConfig:
     shard_embeddings: bool = False
     benchmark_version: str | None = None
     hardware: str | None = None
+    on_drift: str | None = None
+    max_drift: float = DEFAULT_MAX_DRIFT
 
 
 def plan_study(config: StudyConfig) -> list[TrialConfig]:
@@ -120,6 +126,8 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             shard_embeddings=config.shard_embeddings,
             benchmark_version=version,
             hardware=config.hardware,
+            on_drift=OnDrift(config.on_drift or OnDrift.OFF),
+            max_drift=config.max_drift,
         )
         for index in range(first, last)
     ]

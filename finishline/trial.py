@@ -1,7 +1,6 @@
 """What one trial is, and how it ended."""
 
 import dataclasses
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 import finishline
 from finishline import harness
 from finishline.benchmark import NEWEST, load_version
+from finishline.calibration import DEFAULT_MAX_DRIFT, OnDrift
 from finishline.errors import Status
 from finishline.executors import Executor, LocalExecutor
-from finishline.sandbox import landlock_version
+from finishline.host import describe_machine
 from finishline.seeds import TrialSeeds
 from finishline.submission import SubmissionFile
 from finishline.workload import WorkloadDefinition
@@ -47,6 +47,8 @@ class TrialConfig:
       benchmark_version: the version of the benchmark by whose numbers it goes.
       hardware: the class of machines whose budgets apply; None is the version's usual one.
       executor: what starts the worker.
+      on_drift: what becomes of the trial if the machine's speed has changed.
+      max_drift: by more than this share of it.
     """
 
     workload: WorkloadDefinition
@@ -68,6 +70,8 @@ class TrialConfig:
     benchmark_version: str = NEWEST
     hardware: str | None = None
     executor: Executor = dataclasses.field(default_factory=LocalExecutor)
+    on_drift: OnDrift = OnDrift.OFF
+    max_drift: float = DEFAULT_MAX_DRIFT
 
     @property
     def seeds(self) -> TrialSeeds:
@@ -122,6 +126,8 @@ class TrialConfig:
             "stop_at_target": self.stop_at_target,
             "data_dir": str(self.data_dir),
             **self.executor.describe(),
+            "on_drift": self.on_drift.value,
+            "max_drift": self.max_drift,
             "machine": describe_machine(),
             "versions": describe_versions(submission.framework),
         }
@@ -137,6 +143,7 @@ class Outcome:
       submission_time: seconds of submission time; the result if the target was reached.
       step: training steps done, as far as known.
       best: the best value of the target metric on the validation set, or None.
+      is_discarded: whether the trial, when continued, begins anew.
     """
 
     status: Status
@@ -144,20 +151,7 @@ class Outcome:
     submission_time: float
     step: int
     best: float | None
-
-
-def describe_machine() -> dict[str, Any]:
-    """Host, processor, cores, memory, GPUs and what the kernel protects."""
-    return {
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": _gpus(),
-        "landlock": landlock_version(),
-    }
+    is_discarded: bool = False
 
 
 def describe_versions(framework: str) -> dict[str, str]:
@@ -169,25 +163,3 @@ def describe_versions(framework: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return versions
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor()
-
-
-def _gpus() -> list[str]:
-    folder = Path("/proc/driver/nvidia/gpus")
-    if not folder.is_dir():
-        return []
-    return [
-        line.split(":", 1)[1].strip()
-        for gpu in sorted(folder.iterdir())
-        for line in (gpu / "information").read_text().splitlines()
-        if line.startswith("Model:")
-    ]

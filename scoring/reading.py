@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,7 @@ class _Reader:
             sha256=sha256,
         )
         self._readings.problems.extend(problems)
+        self._readings.problems.extend(_drift(trial, meta))
         evaluations = log if isinstance(log, Evaluations) else None
         violations = self._check(trial, meta, evaluations) if self._check else []
         if violations:
@@ -187,6 +188,19 @@ class _Reader:
             path = f"{trial.path}/{HPARAMS_FILE}"
             self._readings.problems.append(Problem(path, str(error)))
             return None
+
+
+def _drift(trial: Trial, meta: Meta | None) -> Iterator[Problem]:
+    """That the machine's speed changed during the trial by more than it was to put up with."""
+    found: Any = meta.content if meta else None
+    for name in ("calibration", "after"):
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or found.get("is_exceeded") is not True:
+        return
+    drift = found.get("drift")
+    share = drift.get("share") if isinstance(drift, dict) else None
+    amount = f"{share:+.1%} time for the same work" if isinstance(share, float) else "unknown"
+    yield Problem(trial.path, f"was run on a machine whose speed changed meanwhile: {amount}")
 
 
 def _pace(logs: list[Evaluations]) -> Pace:

@@ -104,13 +104,13 @@ def _wall_time(path: Path, segment: Sequence[Event]) -> Iterator[Finding]:
 
 
 def _refunds(path: Path, events: Sequence[Event]) -> Iterator[Finding]:
-    """A trial that failed goes on with all that it was charged."""
+    """A trial that failed goes on with all that it was charged, unless it begins anew."""
     ended: Event | None = None
     for event in events:
         if event["event"] == "trial_ended":
             ended = event
         elif event["event"] == "resumed" and ended is not None:
-            failed = ended["status"] == Status.INFRASTRUCTURE_ERROR
+            failed = ended["status"] == Status.INFRASTRUCTURE_ERROR and not ended.get("discarded")
             refund = _submission_time(ended) - _submission_time(event)
             if failed and refund > _ROUNDING_SEC:
                 problem = f"{refund:.2f} s of submission time were refunded at the resume"

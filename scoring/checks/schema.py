@@ -56,6 +56,8 @@ RUNNING = {"status": str, "message": str}
 LOG_FIELDS = {"index": int, "time": str, "event": str, "previous": str}
 EVENTS: dict[str, Mapping[str, Any]] = {
     "trial_started": START,
+    "host": {"when": str},
+    "calibration": {"when": str, "attempts": [dict]},
     "batch_size": {"global_batch_size": int},
     "evaluation": {
         "step": int,
