@@ -14,7 +14,7 @@ setup: $(STAMP)
 $(STAMP): setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,digits,criteo1tb,fastmri,imagenet,check,docker,report,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,digits,criteo1tb,fastmri,imagenet,submissions,check,docker,report,test]'
 	touch $@
 
 demo: setup

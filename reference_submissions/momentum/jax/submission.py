@@ -12,7 +12,7 @@ Sutskever et al., "On the importance of initialization and momentum in deep lear
 import optax
 
 from finishline.recipes import jax as recipe
-from finishline.recipes.jax import data_selection, get_batch_size, update_params  # noqa: F401
+from finishline.recipes.jax import data_selection, get_batch_size, update_params
 
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):

@@ -13,7 +13,7 @@ Sources: Dozat, "Incorporating Nesterov Momentum into Adam" (2016); Loshchilov a
 import optax
 
 from finishline.recipes import jax as recipe
-from finishline.recipes.jax import data_selection, get_batch_size, update_params  # noqa: F401
+from finishline.recipes.jax import data_selection, get_batch_size, update_params
 
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):

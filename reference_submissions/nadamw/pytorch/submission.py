@@ -18,7 +18,7 @@ import math
 import torch
 
 from finishline.recipes import pytorch as recipe
-from finishline.recipes.pytorch import data_selection, get_batch_size, update_params  # noqa: F401
+from finishline.recipes.pytorch import data_selection, get_batch_size, update_params
 
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):

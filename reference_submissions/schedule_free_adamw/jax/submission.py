@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from finishline.recipes import jax as recipe
-from finishline.recipes.jax import (  # noqa: F401
+from finishline.recipes.jax import (
     data_selection,
     get_batch_size,
     prepare_for_eval,

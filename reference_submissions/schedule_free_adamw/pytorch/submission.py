@@ -15,7 +15,7 @@ corrected in v rather than in lr_t, so that c_t is free of it.
 """
 
 from finishline.recipes import pytorch as recipe
-from finishline.recipes.pytorch import (  # noqa: F401
+from finishline.recipes.pytorch import (
     data_selection,
     get_batch_size,
     prepare_for_eval,

@@ -1,0 +1,1 @@
+"""LAMB in PyTorch: the submission and its optimizer."""

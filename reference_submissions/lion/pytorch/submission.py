@@ -1,0 +1,25 @@
+"""Lion: the sign of an interpolation between gradient and momentum, under warm-up and cosine.
+
+With g the gradient and m the momentum::
+
+    w <- w - lr (sign(b1 m + (1 - b1) g) + weight_decay w)
+    m <- b2 m + (1 - b2) g
+
+Source: Chen et al., "Symbolic Discovery of Optimization Algorithms", arXiv:2302.06675.
+"""
+
+from pytorch_optimizer import Lion
+
+from finishline.recipes import pytorch as recipe
+from finishline.recipes.pytorch import data_selection, get_batch_size, update_params
+
+
+def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
+    """The optimizer and its learning-rate schedule."""
+    optimizer = Lion(
+        model_params.parameters(),
+        lr=hyperparameters.learning_rate,
+        betas=(hyperparameters.beta1, hyperparameters.beta2),
+        weight_decay=hyperparameters.weight_decay,
+    )
+    return recipe.init(recipe.warmup_cosine(hyperparameters, workload.step_hint), optimizer)
