@@ -22,6 +22,8 @@ from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
 
 _SOURCE_SUFFIXES = (".py", ".json", ".so", ".pyc", ".pth")
+# Names the folder with the packages of the submission's requirements.txt, in its container.
+PACKAGES_VARIABLE = "FINISHLINE_SUBMISSION_PACKAGES"
 SEARCH_SPACE_NAME = "tuning_search_space.json"
 REFERENCE_SUBMISSIONS = Path(__file__).resolve().parent.parent / "reference_submissions"
 
@@ -102,11 +104,14 @@ def load_submission(path: str | Path) -> types.ModuleType:
     With ``__init__.py`` beside it, its folder is imported as a package, so that relative imports
     work. Its folder comes first on ``sys.path``. If it or a helper imports from a package of the
     name of a folder that it lies in (``from submissions.self_tuning.muon import ...``), the folder
-    around that one comes last on ``sys.path``.
+    around that one comes last on ``sys.path``; after it comes the folder that
+    ``FINISHLINE_SUBMISSION_PACKAGES`` names.
     """
     path = Path(path).absolute()
     sys.path.insert(0, str(path.parent))
     sys.path.extend(_import_roots(path))
+    if packages := os.environ.get(PACKAGES_VARIABLE):
+        sys.path.append(packages)
     # A name of its own: a folder called `jax` must not be taken for the framework.
     name = f"submission_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     package = path.parent / "__init__.py"

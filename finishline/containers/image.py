@@ -2,20 +2,19 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import docker
+from docker import errors
 from docker.models.images import Image
 
-import docker
 import finishline
-from docker import errors
 from finishline import harness
 from finishline.containers import context
 from finishline.containers.engine import LABEL
-from finishline.containers.lock import FOLDER, ROOT, Platform, load_lock
+from finishline.containers.lock import FOLDER, ROOT, Lock, Platform, load_lock
 from finishline.containers.wheels import fetch_wheels
 from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
@@ -26,13 +25,16 @@ REPOSITORY = "finishline-worker"
 # Labels of images; the Dockerfile sets them.
 KEY_LABEL = "org.finishline.key"
 SOURCE_LABEL = "org.finishline.source"
+BASE_LABEL = "org.finishline.base"
+PACKAGES_LABEL = "org.finishline.packages"
+PLATFORM_LABEL = "org.finishline.platform"
 FRAMEWORK_LABEL = "org.finishline.framework"
 _SOURCES = ("finishline", "workloads")
 _BUILD_TIMEOUT = 3600  # seconds without a word from the engine
 _PROBE = """
-import ensurepip, json, os, platform, sys, venv
-print(json.dumps({"python": sys.version_info[:2], "machine": platform.machine(),
-                  "glibc": os.confstr("CS_GNU_LIBC_VERSION")}))
+import ensurepip, os, platform, sys, venv
+glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
+print("%d.%d" % sys.version_info[:2], platform.machine(), glibc)
 """
 
 
@@ -58,15 +60,17 @@ class WorkerImage:
     def key(self, base_id: str) -> str:
         """SHA-256 of all that goes into the image, hexadecimal."""
         digest = hashlib.sha256()
-        locks = sorted(path for name in self.frameworks for path in self._locks(name))
-        for path in [DOCKERFILE, *locks]:
+        for path in [DOCKERFILE, *self.lock_files]:
             digest.update(f"{path.name}\n{path.read_text()}\n".encode())
         told = (harness.source_hash(), base_id, self.framework, self.device)
         digest.update("\n".join(told).encode())
         return digest.hexdigest()
 
-    def _locks(self, framework: str) -> Iterable[Path]:
-        return FOLDER.glob(f"{framework}-{self.device}-py*.txt")
+    @property
+    def lock_files(self) -> list[Path]:
+        """The locks of its packages, for all versions of Python."""
+        names = [f"{framework}-{self.device}-py*.txt" for framework in self.frameworks]
+        return sorted(path for name in names for path in FOLDER.glob(name))
 
 
 def get_image(
@@ -83,7 +87,7 @@ def get_image(
         return image
     platform = probe(client, base, wanted.base)
     lock = load_lock(wanted.frameworks, wanted.device, platform.python)
-    files = {f"wheels/{path.name}": path for path in fetch_wheels(lock, platform, tell)}
+    files = _own_files(wanted) | wheel_files(lock, platform, tell)
     tell(f"Building {REPOSITORY} ({wanted.framework}, {wanted.device}) from {wanted.base}")
     arguments = {
         "BASE_IMAGE": base.id,
@@ -92,19 +96,25 @@ def get_image(
         "VERSION": finishline.__version__,
         "SOURCE_HASH": harness.source_hash(),
         "LOCK_HASH": lock.digest,
+        "PACKAGES": " ".join(f"{name}=={v}" for name, v in sorted(lock.versions.items())),
+        "PLATFORM": str(platform),
         "BASE_ID": base.id,
         "KEY": key,
     }
     tag = f"{REPOSITORY}:{wanted.framework}-{wanted.device}-{key[:12]}"
-    return build(client, DOCKERFILE, files | _own_files(), arguments, tag, tell)
+    return build(client, DOCKERFILE, files, arguments, tag, tell)
 
 
-def _own_files() -> dict[str, Path]:
+def _own_files(wanted: WorkerImage) -> dict[str, Path]:
     """The files of the repository that the image is made of, by their names in the context."""
     sources = [ROOT / name for name in _SOURCES]
     found = [p for p in harness.source_files() if any(p.is_relative_to(s) for s in sources)]
-    found += sorted(FOLDER.glob("*.txt"))
-    return {str(path.relative_to(ROOT)): path for path in found}
+    return {str(path.relative_to(ROOT)): path for path in [*found, *wanted.lock_files]}
+
+
+def wheel_files(lock: Lock, platform: Platform, tell: Callable[[str], None]) -> dict[str, Path]:
+    """The wheels of ``lock``, by their names in the context."""
+    return {f"wheels/{path.name}": path for path in fetch_wheels(lock, platform, tell)}
 
 
 def build(
@@ -154,6 +164,12 @@ def _follow(line: Mapping[str, Any], output: list[str], tell: Callable[[str], No
     if "error" in line:
         last = " ".join(output[-3:])[-500:]
         raise UserError(f"The image cannot be built: {line['error'].strip()} (after: {last}).")
+
+
+def packages_in(worker: Image) -> dict[str, str]:
+    """The versions of the packages in an image of workers, by normalised name."""
+    pins = [pin.partition("==") for pin in worker.labels[PACKAGES_LABEL].split()]
+    return {name: version for name, _, version in pins}
 
 
 def find_or_pull(client: docker.DockerClient, name: str, tell: Callable[[str], None]) -> Image:
@@ -223,9 +239,8 @@ def probe(client: docker.DockerClient, image: Image, name: str) -> Platform:
             f"The base image {name} has no python3 with venv, or none on glibc ({error}); use "
             f"another, such as {DEFAULT_BASE}."
         ) from error
-    told = json.loads(output)
-    if tuple(told["python"]) < (3, 11):
-        version = ".".join(map(str, told["python"]))
+    platform = Platform.parse(output.decode())
+    if platform.python < (3, 11):
+        version = ".".join(map(str, platform.python))
         raise UserError(f"The base image {name} has Python {version}; use one with 3.11 or newer.")
-    major, minor = told["glibc"].split()[1].split(".")[:2]
-    return Platform(tuple(told["python"]), told["machine"], (int(major), int(minor)))
+    return platform

@@ -106,6 +106,15 @@ class Platform:
     machine: str
     glibc: tuple[int, int]
 
+    @classmethod
+    def parse(cls, text: str) -> "Platform":
+        """Reads what ``str`` wrote, such as '3.11 x86_64 2.36'."""
+        python, machine, glibc = text.split()
+        return cls(_version(python), machine, _version(glibc))
+
+    def __str__(self) -> str:
+        return f"{self.python[0]}.{self.python[1]} {self.machine} {self.glibc[0]}.{self.glibc[1]}"
+
     @property
     def pip_options(self) -> list[str]:
         """The options that make pip choose wheels for this platform instead of its own."""
@@ -118,6 +127,11 @@ class Platform:
             *(f"--abi={abi}" for abi in (f"cp{major}{minor}", "abi3", "none")),
             *(f"--platform={tag}" for tag in tags),
         ]
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, minor = text.split(".")[:2]
+    return int(major), int(minor)
 
 
 def normalised(name: str) -> str:
@@ -206,8 +220,7 @@ def _lock_harness(framework: str, device: str, platform: Platform) -> None:
 def main(argv: list[str]) -> int:
     """Writes the locks that the flags name."""
     del argv
-    major, minor = map(int, flags.FLAGS.python_version.split("."))
-    platform = Platform((major, minor), flags.FLAGS.machine, (2, 36))
+    platform = Platform.parse(f"{flags.FLAGS.python_version} {flags.FLAGS.machine} 2.36")
     for device in flags.FLAGS.devices:
         for framework in flags.FLAGS.frameworks:
             _lock_harness(framework, device, platform)
