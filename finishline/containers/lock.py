@@ -176,12 +176,12 @@ def resolve(
         wanted.write_text("\n".join(requirements))
         limits.write_text("\n".join(constraints))
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
-        command += ["--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
+        command += ["--only-binary=:all:", "--disable-pip-version-check"]
         command += [f"--report={report}", f"--target={folder}/none", *platform.pip_options]
         command += [f"--constraint={limits}", f"--requirement={wanted}"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            return Lock({}, {}), done.stderr
+            return Lock({}, {}), done.stdout + done.stderr
         return _locked(json.loads(report.read_text())["install"]), ""
 
 
