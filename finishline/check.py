@@ -11,15 +11,15 @@ Example:
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+import types
 from pathlib import Path
 
 from absl import flags
 
 from finishline import commandline
-from finishline.checking.files import Limits, check_files
+from finishline.checking.dry_run import DryRun
+from finishline.checking.files import Limits
 from finishline.checking.folder import Folder
-from finishline.checking.report import Report, Section
 from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
 from finishline.workload import find_workload
@@ -48,11 +48,9 @@ FLAGS = flags.FLAGS
 
 def main(argv: list[str]) -> int:
     """Checks the folder that the command line names; returns the exit code."""
-    _import_sections()
+    check = _import_checker().check
     folder = Folder.open(argv[0], FLAGS.framework)
-    for name in FLAGS.workloads:
-        find_workload(name)
-    report = check(folder, _executor_flags())
+    report = check(folder, _limits(), _dry_run() if FLAGS.workloads else None)
     if FLAGS.json:
         print(json.dumps(report.describe(), indent=2))
     else:
@@ -64,41 +62,14 @@ def main(argv: list[str]) -> int:
     return report.exit_code
 
 
-def _import_sections() -> None:
-    for name in ("metadata", "requirements"):
-        try:
-            importlib.import_module(f"finishline.checking.{name}")
-        except ImportError as error:
-            raise UserError(
-                f"The checker needs the package {error.name!r}, which is not installed; run "
-                "`pip install -c constraints.txt -e '.[check]'`."
-            ) from error
-
-
-def check(folder: Folder, executor_flags: Sequence[str]) -> Report:
-    """All sections, as far as those before them let them be looked at.
-
-    Args:
-      folder: the submission.
-      executor_flags: those of ``submission_runner.py`` that say where the dry run trains.
-    """
-    files = check_files(folder, _limits())
-    if files.has_problems:
-        rest = ("metadata", "requirements", "API", "search space", "source", "dry run")
-        skipped = (Section(name, "not looked at", was_skipped=True) for name in rest)
-        return Report(folder.home, (files, *skipped))
-    from finishline.checking.hints import check_source
-    from finishline.checking.interface import check_interface, check_search_space
-    from finishline.checking.metadata import check_metadata
-    from finishline.checking.requirements import check_requirements
-
-    metadata, info = check_metadata(folder)
-    sections = [files, metadata, check_requirements(folder), check_interface(folder)]
-    sections += [check_search_space(folder, info), check_source(folder)]
-    ruleset = info.ruleset or ("self" if _has_no_space(folder) else "external")
-    is_sound = not any(section.has_problems for section in sections[3:])
-    dry_run = _dry_run(folder, ruleset, executor_flags, is_sound)
-    return Report(folder.home, (*sections, dry_run))
+def _import_checker() -> types.ModuleType:
+    try:
+        return importlib.import_module("finishline.checking.checker")
+    except ImportError as error:
+        raise UserError(
+            f"The checker needs the package {error.name!r}, which is not installed; run "
+            "`pip install -c constraints.txt -e '.[check]'`."
+        ) from error
 
 
 def _limits() -> Limits:
@@ -109,31 +80,19 @@ def _limits() -> Limits:
     )
 
 
-def _has_no_space(folder: Folder) -> bool:
-    return all(file.search_space_path is None for file in folder.submissions.values())
-
-
-def _dry_run(
-    folder: Folder, ruleset: str, executor_flags: Sequence[str], is_sound: bool
-) -> Section:
-    if not FLAGS.workloads:
-        return Section("dry run", "not asked for", was_skipped=True)
-    if not is_sound:
-        return Section("dry run", "not before the problems above are mended", was_skipped=True)
-    from finishline.checking.dry_run import DryRun, check_dry_run
-
-    plan = DryRun(
+def _dry_run() -> DryRun:
+    for name in FLAGS.workloads:
+        find_workload(name)
+    return DryRun(
         workloads=FLAGS.workloads,
         data_dir=Path(FLAGS.data_dir).expanduser(),
-        ruleset=ruleset,
-        more_flags=executor_flags,
+        more_flags=_executor_flags(),
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    return check_dry_run(folder, plan)
 
 
 def _executor_flags() -> list[str]:
-    if FLAGS.executor == "local" or not FLAGS.workloads:
+    if FLAGS.executor == "local":
         return []
     if not FLAGS.docker_image:
         raise UserError(

@@ -27,43 +27,43 @@ class DryRun:
     Attributes:
       workloads: their names.
       data_dir: where the data sets are; what is generated is made there at need.
-      ruleset: 'external' or 'self'.
       more_flags: of ``submission_runner.py``, such as where the worker runs.
       tell: is given a line before each run.
     """
 
     workloads: Sequence[str]
     data_dir: Path
-    ruleset: str
     more_flags: Sequence[str] = ()
     tell: Callable[[str], None] = lambda line: None
 
 
-def check_dry_run(folder: Folder, plan: DryRun) -> Section:
-    """Runs each framework's file on each workload."""
+def check_dry_run(folder: Folder, plan: DryRun, ruleset: str) -> Section:
+    """Runs each framework's file on each workload, under 'external' or 'self' tuning."""
     done: list[str] = []
     findings: list[Finding] = []
     for framework in folder.submissions:
         for workload in plan.workloads:
             plan.tell(f"dry run: {framework} on {workload} ...")
             started = time.monotonic()
-            fault = _run(folder, plan, framework, workload)
+            fault = _run(folder, plan, ruleset, framework, workload)
             if fault is None:
                 done.append(f"{framework} on {workload} ({time.monotonic() - started:.0f} s)")
             else:
-                findings.append(problem(f"{framework} on {workload}: {folder.shorten(fault)}"))
+                sentence, _, details = folder.shorten(fault).strip().partition("\n")
+                told = problem(f"{framework} on {workload}: {sentence}")
+                findings.append(dataclasses.replace(told, details=details))
     summary = f"{NUM_STEPS} steps of {', '.join(done)}" if done else "failed"
     return Section("dry run", summary, tuple(findings))
 
 
-def _run(folder: Folder, plan: DryRun, framework: str, workload: str) -> str | None:
+def _run(folder: Folder, plan: DryRun, ruleset: str, framework: str, workload: str) -> str | None:
     """What went wrong, or None."""
     with tempfile.TemporaryDirectory(prefix="finishline-check-") as experiments:
         config = StudyConfig(
             submission_path=str(folder.submissions[framework].path),
             framework=framework,
             workload=workload,
-            tuning_ruleset=plan.ruleset,
+            tuning_ruleset=ruleset,
             num_tuning_trials=1,
             data_dir=plan.data_dir,
             experiment_dir=Path(experiments),

@@ -60,6 +60,12 @@ class Folder:
                 continue
         return found
 
+    @property
+    def ruleset(self) -> str:
+        """What the files say: 'external' with a search space, 'self' without."""
+        spaces = (file.search_space_path for file in self.submissions.values())
+        return "external" if any(spaces) else "self"
+
     def paths(self) -> Iterator[Path]:
         """All that is submitted but folders, in order; symbolic links are not followed."""
         for parent, folders, names in os.walk(self.home):

@@ -20,7 +20,7 @@ from finishline.workload import all_workloads
 
 MAX_TEXT = 2_000  # characters of a literal text
 MAX_ITEMS = 100  # numbers and texts in a literal list, tuple, set or dict
-MIN_STEPS = 100  # a smaller number is hardly the length of a schedule
+MAX_LOGGED = 100  # up to here a number of steps may concern the log, and hardly a schedule
 
 _SETTERS = ("setattr", "delattr")
 _Place = tuple[int, str]  # line, sentence
@@ -64,13 +64,13 @@ def _inside_get_batch_size(tree: ast.Module) -> list[ast.AST]:
     ]
     inside = [child for function in functions for child in ast.walk(function)]
     ids = set(map(id, inside))
-    used_elsewhere = {
-        node.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in ids
-    }
+    there: set[str] = set()
+    elsewhere: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            (there if id(node) in ids else elsewhere).add(node.id)
     for node in tree.body:
-        if _is_table(node) and not used_elsewhere.intersection(_targets(node)):
+        if _is_table(node) and (there - elsewhere).issuperset(_targets(node)):
             inside += ast.walk(node)
     return inside
 
@@ -213,7 +213,7 @@ def _step_counts(nodes: Iterable[ast.AST]) -> Iterator[_Place]:
 
 
 def _is_count(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and type(node.value) is int and node.value >= MIN_STEPS
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value > MAX_LOGGED
 
 
 def _large_literals(tree: ast.Module) -> Iterator[_Place]:

@@ -40,7 +40,7 @@ class Info:
     Attributes:
       values: the fields as they are in the file.
       ruleset: 'external' or 'self'; None if the file does not say.
-      frameworks: 'jax' and 'pytorch' as far as the file names them.
+      frameworks: 'jax' and 'pytorch' as the file names them; empty if it does not say.
     """
 
     values: Mapping[str, Any]
@@ -98,13 +98,13 @@ def _absence(path: Path) -> str:
 
 
 def _interpret(values: Mapping[str, Any]) -> Info:
-    ruleset = values.get("ruleset")
+    ruleset, framework = values.get("ruleset"), values.get("framework")
     known = {name.lower(): key for key, name in FRAMEWORK_NAMES.items()}
-    named = _listed(values.get("framework"))
+    named = [] if _framework_fault(framework) else _listed(framework)
     return Info(
         values=values,
         ruleset=RULESETS.get(ruleset) if isinstance(ruleset, str) else None,
-        frameworks=tuple(known[name.lower()] for name in named if name.lower() in known),
+        frameworks=tuple(known[name.lower()] for name in named),
     )
 
 

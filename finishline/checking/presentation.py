@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from finishline.checking.report import Finding, Level, Report, Section
+from finishline.checking.report import Level, Report, Section
 
 _STYLES = {Level.PROBLEM: "bold red", Level.NOTE: "yellow", Level.HINT: "cyan"}
 
@@ -26,12 +26,10 @@ def _lines(section: Section) -> Iterator[Text]:
     elif section.has_problems:
         mark, style = "NO", _STYLES[Level.PROBLEM]
     yield Text.assemble((f"{mark}  ", style), (f"{section.name}: ", "bold"), section.summary)
-    yield from map(_line, section.findings)
-
-
-def _line(finding: Finding) -> Text:
-    level = (f"    {finding.level.value}: ", _STYLES[finding.level])
-    return Text.assemble(level, str(finding))
+    for finding in section.findings:
+        level = (f"    {finding.level.value}: ", _STYLES[finding.level])
+        yield Text.assemble(level, str(finding))
+        yield from (Text(f"      {line}", style="dim") for line in finding.details.splitlines())
 
 
 def _verdict(report: Report) -> Text:

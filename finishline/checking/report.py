@@ -25,12 +25,14 @@ class Finding:
       file: relative to the submission's folder; None if it concerns no file, or the message says
         which.
       line: in that file, from 1.
+      details: more lines, such as a traceback, or nothing.
     """
 
     level: Level
     message: str
     file: str | None = None
     line: int | None = None
+    details: str = ""
 
     @property
     def place(self) -> str:
