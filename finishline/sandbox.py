@@ -22,8 +22,9 @@ _PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 _WRITE_FILE = 1 << 1
-# Removing, and making files, folders, sockets, pipes, devices and links.
-_CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))
+_MAKE_DEVICES = 1 << 6 | 1 << 11
+# Removing, and making files, folders, sockets, pipes and links.
+_CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13)) & ~_MAKE_DEVICES
 _RENAME_ACROSS, _TRUNCATE = 1 << 13, 1 << 14  # from version 2 and 3 on
 _SCOPE_SIGNALS = 1 << 1  # from version 6 on
 
@@ -47,7 +48,8 @@ def landlock_version() -> int:
 def confine(writable: Iterable[Path]) -> None:
     """From now on this process and all that it starts write below ``writable`` only.
 
-    Shared memory and devices stay writable. Does nothing where the kernel has no Landlock.
+    Shared memory and devices stay writable, but no new device can be made. Does nothing where the
+    kernel has no Landlock.
 
     Raises:
       OSError: the kernel refuses.
@@ -58,7 +60,8 @@ def confine(writable: Iterable[Path]) -> None:
     in_file = _WRITE_FILE | (_TRUNCATE if version >= 3 else 0)
     in_folder = in_file | _CHANGE_FOLDER | (_RENAME_ACROSS if version >= 2 else 0)
     # The handled file accesses, network accesses (none) and scopes; older kernels take less.
-    attributes = struct.pack("=QQQ", in_folder, 0, _SCOPE_SIGNALS if version >= 6 else 0)
+    handled = in_folder | _MAKE_DEVICES
+    attributes = struct.pack("=QQQ", handled, 0, _SCOPE_SIGNALS if version >= 6 else 0)
     size = 24 if version >= 6 else 8
     ruleset = _checked(_CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
     for path in [*map(str, writable), _SHARED_MEMORY]:

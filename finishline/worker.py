@@ -16,6 +16,7 @@ from typing import Any
 
 from finishline import failures, scalars
 from finishline.channel import Channel, ChannelClosed, connect
+from finishline.compat.layer import Layer
 from finishline.errors import SubmissionError
 from finishline.exchange import full_folder_is_told
 from finishline.feed import Feed, Keys
@@ -44,6 +45,7 @@ class Setup:
     shard_embeddings: bool
     save_state: bool
     max_global_steps: int | None
+    compat_shims: list[str] | None
 
 
 class Worker:
@@ -60,6 +62,7 @@ class Worker:
         definition = find_workload(setup.workload).variant(setup.workload, **overrides)
         self._definition = definition
         self._source = definition.open(Path(setup.data_dir), "train")
+        self._compat = Layer(setup.submission_path, setup.compat_shims)
         self._runtime = create_runtime(
             setup.framework,
             definition,
@@ -67,6 +70,7 @@ class Worker:
             num_devices=setup.num_devices,
             compile_model=setup.compile_model,
             shard_embeddings=setup.shard_embeddings,
+            module=self._compat.runtime_module,
         )
         self._logger = scalars.MetricsLogger() if channel is not None else None
         self._runtime.workload.metrics_logger = self._logger
@@ -82,19 +86,20 @@ class Worker:
 
     def race(self, start: dict[str, Any]) -> None:
         """Runs the submission. The referee's clock started before ``start`` arrived."""
-        from finishline.submission import load_submission
         from finishline.tuning import to_hyperparameters
 
         started_at = monotonic()
         setup = self._setup
         self._runtime.seed_everything(setup.seeds["submission"])
-        submission = load_submission(Path(setup.submission_path))
+        hyperparameters = to_hyperparameters(start["hyperparameters"])
+        self._compat.set_dropout(self._runtime.workload, hyperparameters)
+        submission = self._compat.load()
         batch_size = self._ask_batch_size(submission)
         trainer = Trainer(
             submission,
             self._runtime,
             self._ranks,
-            hyperparameters=to_hyperparameters(start["hyperparameters"]),
+            hyperparameters=hyperparameters,
             seed=setup.seeds["submission"],
             eval_results=[(step, metrics) for step, metrics in start["eval_results"]],
             evaluate=self._evaluate,
@@ -268,6 +273,8 @@ def main(socket_path: str, framework: str) -> None:
     die_with_parent(os.getppid())
     # Takes seconds, in which the referee gets ready, too.
     importlib.import_module(f"finishline.frameworks.{framework}.runtime")
+    # Later a file of the submission could have that name.
+    importlib.import_module("safetensors.numpy")
     ranks = join_ranks()
     channel = connect(socket_path) if ranks.rank == 0 else None
     exit_code = 0
