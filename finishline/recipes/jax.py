@@ -26,6 +26,8 @@ from finishline import spec
 from finishline.recipes.batches import data_selection, get_batch_size
 
 __all__ = [
+    "BESIDE",
+    "Beside",
     "Views",
     "constant_after_warmup",
     "data_selection",
@@ -52,6 +54,35 @@ class Views(NamedTuple):
 
     evaluated: Callable[[Any, Any], tuple[Any, Any]]
     trained: Callable[[Any, Any, jax.Array], tuple[Any, Any]]
+
+
+class Beside(NamedTuple):
+    """The state of an optimizer that keeps weights beside those in training, to be judged by them.
+
+    Attributes:
+      optimizer: the state of what moves the weights in training.
+      weights: the others; the training's own while the parameters are those of an evaluation.
+    """
+
+    optimizer: Any
+    weights: Any
+
+
+def _swap(params: Any, state: Beside) -> tuple[Any, Beside]:
+    return state.weights, state._replace(weights=params)
+
+
+def _swap_back(params: Any, state: Beside, is_evaluated: jax.Array) -> tuple[Any, Beside]:
+    # A selection by the element goes into the kernels of the step; a branch would copy.
+    def select(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(is_evaluated, a, b)
+
+    trained = jax.tree.map(select, state.weights, params)
+    others = jax.tree.map(select, params, state.weights)
+    return trained, state._replace(weights=others)
+
+
+BESIDE = Views(evaluated=_swap, trained=_swap_back)
 
 
 class State(NamedTuple):

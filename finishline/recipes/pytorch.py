@@ -25,12 +25,14 @@ from finishline import spec
 from finishline.recipes.batches import data_selection, get_batch_size
 
 __all__ = [
+    "Beside",
     "backward",
     "constant_after_warmup",
     "data_selection",
     "get_batch_size",
     "init",
     "prepare_for_eval",
+    "step",
     "update_params",
     "warmup_cosine",
     "warmup_linear",
@@ -66,11 +68,25 @@ def update_params(
     rng: Any,
 ) -> Any:
     """One training step; nothing waits for the device."""
-    model, optimizers = current_param_container, optimizer_state["optimizers"]
-    for optimizer in optimizers:
+    model = current_param_container
+    for optimizer in optimizer_state["optimizers"]:
         if hasattr(optimizer, "train"):  # back from ``prepare_for_eval``
             optimizer.train()
     loss = backward(workload, model, hyperparameters, batch, rng)
+    step(workload, model, hyperparameters, optimizer_state, loss, global_step)
+    return optimizer_state, model, model_state
+
+
+def step(
+    workload: Any,
+    model: Any,
+    hyperparameters: Any,
+    optimizer_state: dict[str, list[Any]],
+    loss: torch.Tensor,
+    global_step: int,
+) -> None:
+    """What follows on the gradient: the record now and then, clipping, the optimizers' steps."""
+    optimizers = optimizer_state["optimizers"]
     is_logged = global_step % LOG_EVERY == 0 and workload.metrics_logger is not None
     grad_norm = gradient_norm(model.parameters()) if is_logged else None
     if hasattr(hyperparameters, "grad_clip"):
@@ -86,7 +102,6 @@ def update_params(
         optimizer.step()
     for scheduler in optimizer_state["schedulers"]:
         scheduler.step()
-    return optimizer_state, model, model_state
 
 
 def backward(
@@ -142,6 +157,56 @@ def gradient_norm(parameters: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
+class Beside(torch.optim.Optimizer):
+    """Keeps weights beside those in training, to be judged by them; comes last of the optimizers.
+
+    A subclass has ``follow``, which is called after each step of the others. ``eval()`` puts the
+    weights that are kept into the parameters, ``train()`` takes them back.
+
+    Args:
+      params: the parameters, as for every optimizer.
+      defaults: what else there is in each group.
+    """
+
+    def __init__(self, params: Iterable[torch.Tensor], **defaults: Any):
+        super().__init__(params, {**defaults, "step": 0, "is_eval": False})
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["weights"] = p.detach().clone()
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Lets the weights follow."""
+        for group in self.param_groups:
+            group["step"] += 1
+            params = group["params"]
+            self.follow(group, params, [self.state[p]["weights"] for p in params])
+
+    def follow(
+        self, group: dict[str, Any], params: list[torch.Tensor], weights: list[torch.Tensor]
+    ) -> None:
+        """Changes ``weights``, perhaps ``params``, in place; ``group["step"]`` counts from 1."""
+        raise NotImplementedError
+
+    def eval(self) -> None:
+        """Puts the weights into the parameters; does nothing if they are there."""
+        self._swap(is_eval=True)
+
+    def train(self) -> None:
+        """Takes them back; does nothing if they are not there."""
+        self._swap(is_eval=False)
+
+    @torch.no_grad()
+    def _swap(self, is_eval: bool) -> None:
+        for group in self.param_groups:
+            if group["is_eval"] != is_eval:
+                weights = [self.state[p]["weights"] for p in group["params"]]
+                held = [w.clone() for w in weights]
+                torch._foreach_copy_(weights, group["params"])
+                torch._foreach_copy_(group["params"], held)
+                group["is_eval"] = is_eval
+
+
 def prepare_for_eval(
     workload: Any,
     current_param_container: Any,
@@ -156,7 +221,8 @@ def prepare_for_eval(
 ) -> Any:
     """Changes to the parameters that the algorithm is to be judged by, by ``optimizer.eval()``."""
     for optimizer in optimizer_state["optimizers"]:
-        optimizer.eval()
+        if hasattr(optimizer, "eval"):
+            optimizer.eval()
     return optimizer_state, current_param_container, model_state
 
 
