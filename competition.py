@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline
+from finishline import commandline, drift_flags
 from finishline.suites import all_suites
 
 flags.DEFINE_string("config", None, "TOML file with flags, by name and without dashes.")
@@ -60,20 +60,7 @@ flags.DEFINE_string(
     None,
     "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
 )
-flags.DEFINE_enum(
-    "on_drift",
-    None,
-    ["off", "warn", "fail"],
-    "Time a fixed piece of work before and after each trial; if the machine's speed has changed, "
-    "warn, or end the trial with infrastructure_error, so that it is run anew. Default: off.",
-)
-flags.DEFINE_float(
-    "max_drift",
-    0.01,
-    "Change of the machine's speed that --on_drift puts up with; 0.01 is 1 %.",
-    lower_bound=0.0,
-    upper_bound=0.5,
-)
+drift_flags.define()
 
 FLAGS = flags.FLAGS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline
+from finishline import commandline, drift_flags
 
 flags.DEFINE_enum("framework", None, ["jax", "pytorch"], "Framework of the submission.")
 flags.DEFINE_string("workload", None, "Workload to train, such as digits.")
@@ -63,20 +63,7 @@ flags.DEFINE_string(
     None,
     "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
 )
-flags.DEFINE_enum(
-    "on_drift",
-    None,
-    ["off", "warn", "fail"],
-    "Time a fixed piece of work before and after each trial; if the machine's speed has changed, "
-    "warn, or end the trial with infrastructure_error, so that it is run anew. Default: off.",
-)
-flags.DEFINE_float(
-    "max_drift",
-    0.01,
-    "Change of the machine's speed that --on_drift puts up with; 0.01 is 1 %.",
-    lower_bound=0.0,
-    upper_bound=0.5,
-)
+drift_flags.define()
 flags.mark_flags_as_required(["framework", "workload", "submission_path"])
 
 FLAGS = flags.FLAGS

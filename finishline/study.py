@@ -59,7 +59,7 @@ class StudyConfig:
       benchmark_version: the version of the benchmark; None is the newest.
       hardware: its class of machines whose budgets apply; None is the usual one.
       on_drift: what becomes of a trial if the machine's speed has changed: 'off', 'warn' or 'fail';
-        None is 'off' on this machine and 'warn' in containers.
+        None is 'off' for workers on this machine and 'warn' for those in containers.
       max_drift: by more than this share of it.
     """
 
@@ -126,7 +126,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             shard_embeddings=config.shard_embeddings,
             benchmark_version=version,
             hardware=config.hardware,
-            on_drift=OnDrift(config.on_drift or OnDrift.OFF),
+            on_drift=OnDrift(config.on_drift) if config.on_drift else None,
             max_drift=config.max_drift,
         )
         for index in range(first, last)

@@ -44,12 +44,12 @@ class Surroundings:
           InfrastructureError: drift is to be an error, and the machine cannot be calibrated.
         """
         self._books.record("host", when="before", **read_host())
-        if self._config.on_drift is OnDrift.OFF:
+        if self._config.drift_policy is OnDrift.OFF:
             return
         try:
             attempts = calibrate_before(self._measure, self._config.max_drift)
         except InfrastructureError as error:
-            if self._config.on_drift is OnDrift.FAIL:
+            if self._config.drift_policy is OnDrift.FAIL:
                 raise
             self._books.tell(str(error))
             return
@@ -59,11 +59,11 @@ class Surroundings:
         """Call when the worker has ended; returns what the drift makes of the outcome."""
         try:
             self._books.record("host", when="after", **read_host())
-            if outcome.status in _UNFINISHED or self._config.on_drift is OnDrift.OFF:
+            if outcome.status in _UNFINISHED or self._config.drift_policy is OnDrift.OFF:
                 return outcome
             return self._judge(outcome)
-        except InfrastructureError as error:  # such as a full disk
-            return self._fail(outcome, str(error))
+        except InfrastructureError:  # the log cannot be written; its end will say so
+            return outcome
         except KeyboardInterrupt:
             message = "Stopped from outside at the last calibration; finish it with --resume."
             return dataclasses.replace(outcome, status=Status.INTERRUPTED, message=message)
@@ -73,7 +73,10 @@ class Surroundings:
         if earlier is None:  # it could not be measured, or was switched off then
             return outcome
         before, limit = least_noisy(earlier), self._config.max_drift
-        attempts = calibrate_after(self._measure, before, limit)
+        try:
+            attempts = calibrate_after(self._measure, before, limit)
+        except InfrastructureError as error:
+            return self._respond(outcome, str(error))
         drift = least_drift(before, attempts)
         is_exceeded = abs(drift.share) > limit
         self._books.record(
@@ -86,15 +89,16 @@ class Surroundings:
         if not is_exceeded:
             return outcome
         text = f"The machine has changed: {drift.describe()}, more than --max_drift={limit:g}."
-        self._books.tell(text)
-        return self._fail(outcome, f"{text} What it had come to: {outcome.message}")
+        return self._respond(outcome, text)
 
-    def _fail(self, outcome: Outcome, message: str) -> Outcome:
-        if self._config.on_drift is not OnDrift.FAIL or outcome.status not in _RESULTS:
+    def _respond(self, outcome: Outcome, text: str) -> Outcome:
+        """Discards the outcome if that is wanted and it is a result, else warns."""
+        if self._config.drift_policy is not OnDrift.FAIL or outcome.status not in _RESULTS:
+            self._books.tell(text)
             return outcome
         return dataclasses.replace(
             outcome,
             status=Status.INFRASTRUCTURE_ERROR,
-            message=message,
+            message=f"{text} What it had come to: {outcome.message}",
             is_discarded=True,
         )

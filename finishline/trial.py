@@ -47,7 +47,8 @@ class TrialConfig:
       benchmark_version: the version of the benchmark by whose numbers it goes.
       hardware: the class of machines whose budgets apply; None is the version's usual one.
       executor: what starts the worker.
-      on_drift: what becomes of the trial if the machine's speed has changed.
+      on_drift: what becomes of the trial if the machine's speed has changed; None is nothing on
+        this machine, and a warning in containers, which official runs use.
       max_drift: by more than this share of it.
     """
 
@@ -70,7 +71,7 @@ class TrialConfig:
     benchmark_version: str = NEWEST
     hardware: str | None = None
     executor: Executor = dataclasses.field(default_factory=LocalExecutor)
-    on_drift: OnDrift = OnDrift.OFF
+    on_drift: OnDrift | None = None
     max_drift: float = DEFAULT_MAX_DRIFT
 
     @property
@@ -85,6 +86,12 @@ class TrialConfig:
         """Seconds of submission time that this trial may take."""
         factor = load_version(self.benchmark_version).budget_factor(self.tuning_ruleset)
         return factor * self.workload.max_allowed_runtime_sec
+
+    @property
+    def drift_policy(self) -> OnDrift:
+        """``on_drift``, or what it is by default."""
+        is_local = isinstance(self.executor, LocalExecutor)
+        return self.on_drift or (OnDrift.OFF if is_local else OnDrift.WARN)
 
     def describe(self) -> dict[str, Any]:
         """All of it as JSON: what ``meta.json`` says before the trial starts."""
@@ -126,7 +133,7 @@ class TrialConfig:
             "stop_at_target": self.stop_at_target,
             "data_dir": str(self.data_dir),
             **self.executor.describe(),
-            "on_drift": self.on_drift.value,
+            "on_drift": self.drift_policy.value,
             "max_drift": self.max_drift,
             "machine": describe_machine(),
             "versions": describe_versions(submission.framework),
