@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline, drift_flags
+from finishline import commandline, drift_flags, executor_flags
 
 flags.DEFINE_enum("framework", None, ["jax", "pytorch"], "Framework of the submission.")
 flags.DEFINE_string("workload", None, "Workload to train, such as digits.")
@@ -64,6 +64,7 @@ flags.DEFINE_string(
     "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
 )
 drift_flags.define()
+executor_flags.define()
 flags.mark_flags_as_required(["framework", "workload", "submission_path"])
 
 FLAGS = flags.FLAGS
@@ -101,6 +102,7 @@ def main(argv: list[str]) -> int:
         shard_embeddings=FLAGS.shard_embeddings,
         benchmark_version=FLAGS.benchmark_version,
         hardware=FLAGS.hardware,
+        executor=executor_flags.executor(),
         on_drift=FLAGS.on_drift,
         max_drift=FLAGS.max_drift,
     )

@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from finishline.errors import InfrastructureError, RuleViolation
 
@@ -29,17 +30,26 @@ class Exchange:
 
     Args:
       on_disk: whether the folder is on the disk even if there is a tmpfs.
+
+    Attributes:
+      path: the folder.
+      is_on_disk: whether it is on the disk.
+      remedy: what to do if it has too little room.
     """
+
+    path: Path
+    remedy = "free space there, or set TMPDIR to another folder"
 
     def __init__(self, *, on_disk: bool = False) -> None:
         self.is_on_disk = on_disk or not os.access(_TMPFS, os.W_OK)
         parent = Path(tempfile.gettempdir()) if self.is_on_disk else _TMPFS
         _remove_orphans(parent)
-        # Under its name the folder is never without its lock.
-        unnamed = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}{os.getpid()}-", dir=parent))
-        self._lock = open(unnamed / _LOCK, "w")  # noqa: SIM115 - held as long as this object
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.path = unnamed.rename(parent / unnamed.name.removeprefix("."))
+        self.path, self._lock = make_locked_folder(parent, _PREFIX)
+
+    @property
+    def is_last_resort(self) -> bool:
+        """Whether no other folder could have more room."""
+        return self.is_on_disk
 
     @property
     def socket_path(self) -> Path:
@@ -74,6 +84,10 @@ class Exchange:
             shutil.copyfile(source, self.path / name)
         except OSError as error:
             raise InfrastructureError(f"{source} cannot be copied: {error.strerror}.") from error
+        self.hand_over(self.path / name)
+
+    def hand_over(self, path: Path) -> None:
+        """Makes a file of the folder the worker's, if that is another user."""
 
     def files(self, pattern: str) -> list[Path]:
         """Regular files that match ``pattern``, links left out."""
@@ -104,15 +118,37 @@ def full_folder_is_told(folder: Path) -> Iterator[None]:
         raise
 
 
+def make_locked_folder(parent: Path, prefix: str) -> tuple[Path, TextIO]:
+    """A fresh private folder in ``parent``, and a lock on it: a file to be kept open."""
+    # Under its name the folder is never without its lock.
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{prefix}{os.getpid()}-", dir=parent))
+    lock = open(unnamed / _LOCK, "w")  # noqa: SIM115 - held as long as the folder is used
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return unnamed.rename(parent / unnamed.name.removeprefix(".")), lock
+
+
 def _remove_orphans(parent: Path) -> None:
     """Deletes the folders of referees that were killed."""
-    for path in parent.glob(f"{_PREFIX}*"):
+    for path in orphans(parent, _PREFIX):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def orphans(parent: Path, prefix: str) -> list[Path]:
+    """This user's folders in ``parent`` from ``make_locked_folder`` that nobody holds any more."""
+    found = []
+    for path in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):  # another referee may delete it at the same time
-            if path.lstat().st_uid == os.getuid() and _is_orphan(path):
-                shutil.rmtree(path, ignore_errors=True)
+            if path.lstat().st_uid == os.getuid() and is_orphan(path):
+                found.append(path)
+    return found
 
 
-def _is_orphan(path: Path) -> bool:
+def is_orphan(path: Path) -> bool:
+    """Whether nobody holds the lock on a folder from ``make_locked_folder``.
+
+    Raises:
+      OSError: the folder is gone.
+    """
     lock = os.open(path / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

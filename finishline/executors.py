@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from finishline import devices
 from finishline.ending import Ending
 from finishline.exchange import Exchange
 from finishline.launch import WorkerProcess
@@ -100,6 +101,9 @@ class Executor(Protocol):
     def describe(self) -> dict[str, Any]:
         """What it was asked for, as JSON; ``executor`` is its name on the command line."""
 
+    def count_devices(self, framework: str) -> int:
+        """How many devices a trial gets if nobody says."""
+
     def check(self) -> None:
         """Checks, before anything is written, that workers can be started.
 
@@ -132,6 +136,10 @@ class LocalExecutor:
     def describe(self) -> dict[str, Any]:
         """Its name alone."""
         return {"executor": "local"}
+
+    def count_devices(self, framework: str) -> int:
+        """The GPUs that the installed framework can use, or 1 for the CPU."""
+        return devices.count_devices(framework)
 
     def check(self) -> None:
         """Nothing can be missing."""

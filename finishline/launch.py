@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from finishline.ending import Ending, of_process
-from finishline.frameworks.environment import prepare_environment
+from finishline.launch_environment import (
+    PRIVATE_FOLDERS,
+    search_path,
+    worker_command,
+    worker_environment,
+)
 from finishline.output import OutputFile
 from finishline.processes import ProcessTree
 
@@ -38,16 +43,24 @@ class WorkerProcess:
     ):
         self._tree = ProcessTree()
         tether = ["-m", "finishline.tether", str(os.getpid()), str(exchange_dir)]
-        command = [sys.executable, *tether, sys.executable]
-        if framework == "pytorch" and num_devices > 1:
-            command += ["-m", "finishline.frameworks.pytorch.launch", "--standalone"]
-            command += ["--max-restarts=0", f"--nproc_per_node={num_devices}"]
+        worker = worker_command(sys.executable, framework, num_devices, str(socket_path))
+        environment = worker_environment(
+            {**os.environ, "PYTHONPATH": search_path()},
+            framework=framework,
+            num_devices=num_devices,
+            num_cores=os.cpu_count() or 1,
+            exchange_dir=exchange_dir,
+            private_dir=exchange_dir,
+            submission_path=submission_path,
+        )
+        for name in PRIVATE_FOLDERS:
+            Path(environment[name]).mkdir()
         self._process = subprocess.Popen(
-            [*command, "-m", "finishline.worker", str(socket_path), framework],
+            [sys.executable, *tether, *worker],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment(exchange_dir, framework, num_devices, submission_path),
+            env=environment,
             start_new_session=True,  # Ctrl-C reaches the referee alone
         )
         self.output = OutputFile(_blocks(self._process), log_path)
@@ -92,46 +105,3 @@ def _blocks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
     with process.stdout as stream:
         while block := os.read(stream.fileno(), 1 << 16):
             yield block
-
-
-PRIVATE_FOLDERS = (
-    "HOME",
-    "TMPDIR",
-    "XDG_CACHE_HOME",
-    "CUDA_CACHE_PATH",
-    "TORCHINDUCTOR_CACHE_DIR",
-    "TRITON_CACHE_DIR",
-)
-
-
-def _private_folder(exchange_dir: Path, name: str) -> str:
-    folder = exchange_dir / name.lower()
-    folder.mkdir()
-    return str(folder)
-
-
-def _environment(
-    exchange_dir: Path, framework: str, num_devices: int, submission_path: Path
-) -> dict[str, str]:
-    root = str(Path(__file__).resolve().parent.parent)
-    inherited = os.environ.get("PYTHONPATH")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root]),
-        "PYTHONUNBUFFERED": "1",
-        # Off the clock only the harness is imported, not what lies in the current folder.
-        "PYTHONSAFEPATH": "1",
-        "FINISHLINE_EXCHANGE_DIR": str(exchange_dir),
-        "FINISHLINE_SUBMISSION": str(submission_path),
-        "JAX_ENABLE_COMPILATION_CACHE": "false",
-        # Compiled code and whatever else one trial keeps must not help the next.
-        **{name: _private_folder(exchange_dir, name) for name in PRIVATE_FOLDERS},
-    }
-    prepare_environment(framework, num_devices, environment)
-    # Left by a torchrun around the referee; the worker's own torchrun sets them anew.
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)
-    if framework == "pytorch" and num_devices > 1:
-        cores = os.cpu_count() or 1
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // num_devices)))
-    return environment

@@ -83,6 +83,7 @@ class Session:
 
     def _start(self) -> None:
         self._listener = Listener(self.exchange.socket_path)
+        self.exchange.hand_over(self.exchange.socket_path)
         self.worker = self._config.executor.start(self._job(), self.exchange)
 
     def _job(self) -> WorkerJob:
@@ -131,8 +132,8 @@ class Session:
             f"{needed / 1e6:,.0f} MB for {self.evaluator.snapshot_bytes / 1e6:,.1f} MB of "
             "parameters, their checkpoint and caches"
         )
-        if self.exchange.is_on_disk:
-            raise InfrastructureError(f"{told}; free space there, or set TMPDIR to another folder.")
+        if self.exchange.is_last_resort:
+            raise InfrastructureError(f"{told}; {self.exchange.remedy}.")
         self._end_worker()
         self.exchange = self._config.executor.open_exchange(on_disk=True)
         self._tell(

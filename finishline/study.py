@@ -17,6 +17,7 @@ from finishline.calibration import DEFAULT_MAX_DRIFT, OnDrift
 from finishline.devices import count_devices
 from finishline.display import Display, create_display
 from finishline.errors import InfrastructureError, Status, UserError
+from finishline.executors import Executor, LocalExecutor
 from finishline.records import META_FILE, RunDirectory, check_vacant, check_writable, read_json
 from finishline.recovery import ended
 from finishline.resuming import check_continues, newest_experiment
@@ -58,6 +59,7 @@ class StudyConfig:
       shard_embeddings: whether each device holds a part of large embedding tables instead of all.
       benchmark_version: the version of the benchmark; None is the newest.
       hardware: its class of machines whose budgets apply; None is the usual one.
+      executor: what starts the workers.
       on_drift: what becomes of a trial if the machine's speed has changed: 'off', 'warn' or 'fail';
         None is 'off' for workers on this machine and 'warn' for those in containers.
       max_drift: by more than this share of it.
@@ -85,6 +87,7 @@ class StudyConfig:
     shard_embeddings: bool = False
     benchmark_version: str | None = None
     hardware: str | None = None
+    executor: Executor = dataclasses.field(default_factory=LocalExecutor)
     on_drift: str | None = None
     max_drift: float = DEFAULT_MAX_DRIFT
 
@@ -106,6 +109,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     study = f"{submission.name}/study_{config.study}/{workload.name}_{config.framework}"
     run_root = config.experiment_dir.absolute() / _experiment_name(config, study) / study
     check_writable(run_root)
+    config.executor.check()
     check_data(workload, config.data_dir)
     trials = [
         TrialConfig(
@@ -119,13 +123,14 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             root_seed=config.rng_seed,
             data_dir=config.data_dir.absolute(),
             run_dir=run_root / f"trial_{index + 1}",
-            num_devices=config.num_devices or count_devices(config.framework),
+            num_devices=config.num_devices or config.executor.count_devices(config.framework),
             max_global_steps=config.max_global_steps,
             save_checkpoints=config.save_checkpoints,
             compile_model=config.torch_compile,
             shard_embeddings=config.shard_embeddings,
             benchmark_version=version,
             hardware=config.hardware,
+            executor=config.executor,
             on_drift=OnDrift(config.on_drift) if config.on_drift else None,
             max_drift=config.max_drift,
         )
