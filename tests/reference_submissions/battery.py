@@ -73,14 +73,14 @@ class Race:
             report=lambda step: None,
         )
         self._trainer.clock_readings = {"accumulated_submission_time": 0.0, "resumed_at": 0.0}
-        self._start(self._initial_arrays(), step=0)
+        self._start(self._initial_arrays(), step=0, position=0)
         self.runtime.throttle(self._trainer.params)  # compiles what the harness has of its own
 
-    def _start(self, arrays, step):
+    def _start(self, arrays, step, position):
         trainer = self._trainer
         trainer.init_optimizer_state(*self.runtime.load_snapshot(arrays))
         trainer.step = step
-        trainer.feed = Feed(Batches(step, self._part), self._place, problem.BATCH_SIZE)
+        trainer.feed = Feed(Batches(position, self._part), self._place, problem.BATCH_SIZE)
 
     def _place(self, batches):
         placed = list(self.runtime.place(batches))
@@ -143,7 +143,8 @@ class Race:
     def save(self, path):
         """Writes a checkpoint's state to ``path``; returns what else ``restore`` wants."""
         self.runtime.save_state(self.optimizer_state, path)
-        return {"arrays": self.snapshot(), "step": self.step}
+        position = self._trainer.feed.position
+        return {"arrays": self.snapshot(), "step": self.step, "position": position}
 
     def read_state(self, path):
         """What ``save`` wrote to ``path``, as nested containers of arrays and scalars."""
@@ -155,17 +156,17 @@ class Race:
 
         return torch.load(path, weights_only=True)
 
-    def restore(self, path, arrays, step):
+    def restore(self, path, arrays, step, position):
         """Goes on from what ``save`` wrote, in the worker's order."""
-        self._start(arrays, step)
+        self._start(arrays, step, position)
         self._trainer.optimizer_state = self.runtime.load_state(self.optimizer_state, path)
 
 
 class Batches:
-    """The endless training data from step ``step`` on: the examples ``part`` of each batch."""
+    """The endless training data from ``position`` on: the examples ``part`` of each batch."""
 
-    def __init__(self, step, part):
-        self.position = step * problem.BATCH_SIZE
+    def __init__(self, position, part):
+        self.position = position
         self._part = part
 
     def __iter__(self):

@@ -100,7 +100,7 @@ def test_scalars_are_logged_now_and_then_and_without_a_synchronisation(history):
 def test_batches_are_not_changed(history):
     """The data pipeline and the next step may read the same memory."""
     batches = history.run.batches
-    assert len(batches) >= history.run.step
+    assert len(batches) >= history.run.step / 2  # data echoing takes two steps on each
     for index, (on_host, on_device) in enumerate(batches):
         expected = problem.batch(index)
         for batch in (on_host, on_device):
