@@ -77,24 +77,30 @@ class Drift:
         )
 
 
-def calibrate(framework: str, num_devices: int) -> Calibration:
+def calibrate(
+    framework: str, num_devices: int, *, cpus: frozenset[int] | None = None
+) -> Calibration:
     """Times the fixed work once, in a new process; about 1 s, and 5 to 10 s where there are GPUs.
 
     Args:
       framework: 'jax' or 'pytorch'; works on the GPUs, where it can use any.
       num_devices: how many of them.
+      cpus: the processors to work on; None is those of this process.
 
     Raises:
       InfrastructureError: it failed.
     """
-    gpus = min(num_devices, count_gpus(framework))
-    command = [sys.executable, "-m", "finishline.calibration_work"]
-    command += [framework, str(gpus)] if gpus else []
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    job = {
+        "framework": framework,
+        "num_gpus": min(num_devices, count_gpus(framework)),
+        "cpus": sorted(cpus) if cpus else None,
+    }
+    path = filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
     prepare_environment(framework, environment=environment)
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "finishline.calibration_work", json.dumps(job)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=environment,

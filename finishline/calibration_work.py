@@ -1,20 +1,18 @@
 """A fixed piece of work, timed: how fast the machine is just now.
 
 Runs in a process of its own, so that the second time does not depend on what the referee has done
-since the first. One JSON object comes out on stdout.
-
-Usage:
-  python -m finishline.calibration_work [FRAMEWORK NUM_GPUS]
+since the first. The arguments of ``measure`` go in as JSON on the command line; what it returns
+comes out as JSON.
 """
 
+import importlib
 import json
 import math
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
 
 NUM_REPEATS = 21
 _NUM_WARM_UPS = 2  # pages, caches and clock frequencies settle
@@ -34,6 +32,8 @@ Work = Callable[[], None]
 
 def cpu_parts() -> dict[str, Work]:
     """Pieces of work for the processors: all cores, the memory, the interpreter."""
+    import numpy as np  # here, because its threads run where the one that imports it may
+
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((2, _MATRIX_SIZE, _MATRIX_SIZE), dtype=np.float32)
     product = np.empty_like(left)
@@ -98,13 +98,18 @@ def standard_error(values: Sequence[float]) -> float:
     return math.sqrt(math.pi / 2 / len(values)) * deviation
 
 
-def measure(framework: str | None = None, num_gpus: int = 0) -> dict[str, dict[str, float]]:
+def measure(
+    framework: str, num_gpus: int = 0, cpus: Sequence[int] | None = None
+) -> dict[str, dict[str, float]]:
     """Times the processors, under ``cpu``, and each of ``num_gpus`` GPUs, under ``gpu<i>``.
 
     Args:
       framework: whose matrix product runs on the GPUs: 'jax' or 'pytorch'.
       num_gpus: how many of them.
+      cpus: the processors to work on; None is those of this process.
     """
+    if cpus:
+        os.sched_setaffinity(0, cpus)
     parts = cpu_parts()
 
     def warm_up() -> None:
@@ -113,14 +118,12 @@ def measure(framework: str | None = None, num_gpus: int = 0) -> dict[str, dict[s
                 work()
 
     measured = {"cpu": time_parts(parts, warm_up)}
-    if framework is not None and num_gpus:
+    if num_gpus:
         measured |= _measure_gpus(framework, num_gpus)
     return measured
 
 
 def _measure_gpus(framework: str, num_gpus: int) -> dict[str, dict[str, float]]:
-    import importlib
-
     module = importlib.import_module(f"finishline.frameworks.{framework}.calibration")
     measured = {}
     for index in range(num_gpus):
@@ -142,5 +145,4 @@ def _seconds(work: Work) -> float:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    print(json.dumps(measure(given[0], int(given[1])) if given else measure()))
+    print(json.dumps(measure(**json.loads(sys.argv[1]))))

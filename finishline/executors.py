@@ -111,6 +111,9 @@ class Executor(Protocol):
           UserError: they cannot.
         """
 
+    def cpus(self) -> frozenset[int] | None:
+        """The processors on which its workers run; None is those of this process."""
+
     def open_exchange(self, *, on_disk: bool = False) -> Exchange:
         """A fresh exchange folder for one worker.
 
@@ -143,6 +146,9 @@ class LocalExecutor:
 
     def check(self) -> None:
         """Nothing can be missing."""
+
+    def cpus(self) -> None:
+        """Those of this process."""
 
     def open_exchange(self, *, on_disk: bool = False) -> Exchange:
         """A folder on tmpfs, or on the disk."""

@@ -34,7 +34,10 @@ class Surroundings:
         self._config = config
         self._books = books
         self._measure = functools.partial(
-            calibrate, config.submission.framework, config.num_devices
+            calibrate,
+            config.submission.framework,
+            config.num_devices,
+            cpus=config.executor.cpus(),
         )
 
     def before(self) -> None:

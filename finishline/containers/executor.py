@@ -57,6 +57,10 @@ class DockerExecutor:
             return devices.count_devices(framework)
         return max(1, len(self.limits.gpus))
 
+    def cpus(self) -> frozenset[int] | None:
+        """Those of the limits."""
+        return frozenset(parse_cpus(self.limits.cpus)) if self.limits.cpus else None
+
     def check(self) -> None:
         """Checks engine, image and limits, and removes what organizers that died have left.
 
