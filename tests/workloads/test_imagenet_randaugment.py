@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats
 
 from workloads.imagenet import randaugment as ra
@@ -48,6 +48,29 @@ def clipped(values):
 def luma(pixels):
     """ITU-R 601-2, as Pillow rounds it."""
     return np.rint(pixels @ np.array([0.299, 0.587, 0.114]))
+
+
+@pytest.mark.parametrize(
+    ("operation", "pillow"),
+    [
+        (ra.autocontrast, ImageOps.autocontrast),
+        (ra.invert, ImageOps.invert),
+        (ra.posterize, lambda image: ImageOps.posterize(image, 4)),
+        (ra.contrast, lambda image: ImageEnhance.Contrast(image).enhance(1.9)),
+        (ra.brightness, lambda image: ImageEnhance.Brightness(image).enhance(1.9)),
+    ],
+)
+def test_tables_give_what_the_functions_of_pillow_give(operation, pillow):
+    rng = np.random.default_rng(0)
+    for low, high in [
+        (0, 255),
+        (0, 200),
+        (3, 4),
+        (7, 7),
+        *np.sort(rng.integers(256, size=(40, 2))),
+    ]:
+        image = Image.fromarray(rng.integers(low, high + 1, (16, 16, 3)).astype(np.uint8))
+        np.testing.assert_array_equal(operation(image, PLUS), pillow(image))
 
 
 def test_invert(pixels):

@@ -3,13 +3,17 @@
 Two of 16 operations, drawn uniformly with replacement, at full magnitude. What moves pixels takes
 the nearest one and fills up with grey; its direction is random. Lengths in pixels are those for
 images of 224 pixels and are scaled for others.
+
+What maps values to values goes through a table, which Pillow applies without Python's lock; its own
+functions for that make the tables, or blend images, under the lock.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageChops, ImageEnhance, ImageOps
 
 NUM_OPERATIONS = 2
 
@@ -35,7 +39,11 @@ def randaugment(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def autocontrast(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Stretches each channel to the range from 0 to 255."""
     del rng
-    return ImageOps.autocontrast(image)
+    histogram = image.histogram()
+    table: list[int] = []
+    for start in range(0, len(histogram), 256):
+        table += _stretched(histogram[start : start + 256])
+    return image.point(table)
 
 
 def equalize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -47,7 +55,7 @@ def equalize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def invert(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """255 minus each value."""
     del rng
-    return ImageOps.invert(image)
+    return ImageChops.invert(image)
 
 
 def rotate(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -58,7 +66,7 @@ def rotate(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def posterize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Keeps the upper 4 bits of each value."""
     del rng
-    return ImageOps.posterize(image, _BITS)
+    return image.point(_POSTERIZED)
 
 
 def solarize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -82,13 +90,16 @@ def color(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def contrast(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Moves values away from the image's mean grey by the factor 1.9."""
     del rng
-    return ImageEnhance.Contrast(image).enhance(_ENHANCEMENT)
+    histogram = image.convert("L").histogram()
+    total = sum(value * count for value, count in enumerate(histogram))
+    mean = int(total / (image.width * image.height) + 0.5)
+    return image.point(_enhanced(mean) * 3)
 
 
 def brightness(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Multiplies values by 1.9."""
     del rng
-    return ImageEnhance.Brightness(image).enhance(_ENHANCEMENT)
+    return image.point(_BRIGHTENED)
 
 
 def sharpness(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -145,7 +156,29 @@ OPERATIONS: tuple[Operation, ...] = (
     cutout,
 )
 
+
+@functools.cache
+def _enhanced(base: int) -> list[int]:
+    """A table that moves values away from ``base``, with the rounding of Pillow's ``blend``."""
+    values = np.arange(256, dtype=np.float32)
+    moved = np.float32(base) + np.float32(_ENHANCEMENT) * (values - np.float32(base))
+    return moved.clip(0, 255).astype(np.uint8).tolist()
+
+
+_BRIGHTENED = _enhanced(0) * 3
+_POSTERIZED = [value & (-1 << (8 - _BITS)) for value in range(256)] * 3
 _DARKER_HALF_LIGHTENED = [v + _ADDEND if v < 128 else v for v in range(256)] * 3
+
+
+def _stretched(histogram: list[int]) -> list[int]:
+    """A table that stretches the values that occur to [0, 255], rounded as Pillow does."""
+    low = next(value for value in range(256) if histogram[value])
+    high = next(value for value in reversed(range(256)) if histogram[value])
+    if low == high:
+        return list(range(256))
+    scale = 255.0 / (high - low)
+    inside = [int(value * scale - low * scale) for value in range(low, high + 1)]
+    return [0] * low + inside + [255] * (255 - high)
 
 
 def _signed(magnitude: float, rng: np.random.Generator) -> float:
