@@ -175,7 +175,9 @@ class Listener:
         return Channel(connection)
 
     def close(self) -> None:
-        """Stops listening and removes the socket file."""
+        """Stops listening and removes the socket file; a second call does nothing."""
+        if self._socket.fileno() == -1:
+            return
         self._socket.close()
         self.path.unlink(missing_ok=True)
 
