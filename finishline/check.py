@@ -16,13 +16,13 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline
+from finishline import commandline, executor_flags
 from finishline.checking.dry_run import DryRun
 from finishline.checking.files import Limits
 from finishline.checking.folder import Folder
 from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
-from finishline.workload import find_workload
+from finishline.workload import check_data, find_workload
 
 flags.DEFINE_enum(
     "framework", None, FRAMEWORKS, "Framework to check. Default: all that the submission is for."
@@ -30,18 +30,12 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
     "workloads", ["digits", "criteo1tb_mini"], "Workloads of the dry run; empty for no dry run."
 )
-flags.DEFINE_enum(
-    "executor",
-    "local",
-    ["local", "docker"],
-    "Where the dry run trains: in a process of this machine, or in a container.",
-)
-flags.DEFINE_string("docker_image", None, "Image of the containers, by name or id.")
 flags.DEFINE_string("data_dir", "data", "Where the data sets are.")
 flags.DEFINE_float("max_file_mib", 1.0, "How large a file may be, in MiB.", lower_bound=0.0)
 flags.DEFINE_float("max_total_mib", 10.0, "How large all files may be, in MiB.", lower_bound=0.0)
 flags.DEFINE_integer("max_files", 200, "How many files there may be.", lower_bound=1)
 flags.DEFINE_bool("json", False, "Print the report as JSON.")
+executor_flags.define()
 
 FLAGS = flags.FLAGS
 
@@ -81,24 +75,18 @@ def _limits() -> Limits:
 
 
 def _dry_run() -> DryRun:
+    """The plan, after all that could go wrong without being the submission's fault."""
+    data_dir, executor = Path(FLAGS.data_dir).expanduser(), executor_flags.executor()
     for name in FLAGS.workloads:
-        find_workload(name)
+        check_data(find_workload(name), data_dir)
+    executor.check()
     return DryRun(
         workloads=FLAGS.workloads,
-        data_dir=Path(FLAGS.data_dir).expanduser(),
-        more_flags=_executor_flags(),
+        data_dir=data_dir,
+        executor=executor,
+        more_flags=executor_flags.arguments(),
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
-
-
-def _executor_flags() -> list[str]:
-    if FLAGS.executor == "local":
-        return []
-    if not FLAGS.docker_image:
-        raise UserError(
-            "--executor=docker needs --docker_image; build one as docker/README.md says."
-        )
-    return ["--executor=docker", f"--docker_image={FLAGS.docker_image}"]
 
 
 if __name__ == "__main__":

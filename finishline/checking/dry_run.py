@@ -5,12 +5,13 @@ import math
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from finishline.checking.folder import Folder
 from finishline.checking.report import Finding, Section, problem
 from finishline.errors import BAD_INPUT_EXIT_CODE, Status, UserError
+from finishline.executors import Executor, LocalExecutor
 from finishline.organizer import trial_command
 from finishline.records import EVENTS_FILE, META_FILE, evaluations, read_events, read_json
 from finishline.study import StudyConfig, plan_study
@@ -27,13 +28,15 @@ class DryRun:
     Attributes:
       workloads: their names.
       data_dir: where the data sets are; what is generated is made there at need.
-      more_flags: of ``submission_runner.py``, such as where the worker runs.
+      executor: where the submission trains.
+      more_flags: those of ``submission_runner.py`` that say the same, by name.
       tell: is given a line before each run.
     """
 
     workloads: Sequence[str]
     data_dir: Path
-    more_flags: Sequence[str] = ()
+    executor: Executor = dataclasses.field(default_factory=LocalExecutor)
+    more_flags: Mapping[str, object] = dataclasses.field(default_factory=dict)
     tell: Callable[[str], None] = lambda line: None
 
 
@@ -70,10 +73,12 @@ def _run(folder: Folder, plan: DryRun, ruleset: str, framework: str, workload: s
             experiment_name="dry_run",
             max_global_steps=NUM_STEPS,
             save_checkpoints=False,
+            executor=plan.executor,
         )
         try:
             trial = plan_study(config)[0]
-            command = [*trial_command(config, trial), *plan.more_flags]
+            more = [f"--{name}={_as_text(value)}" for name, value in plan.more_flags.items()]
+            command = [*trial_command(config, trial), *more]
             done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
         except UserError as error:
             return str(error)
@@ -82,6 +87,10 @@ def _run(folder: Folder, plan: DryRun, ruleset: str, framework: str, workload: s
         if not (trial.run_dir / META_FILE).is_file():
             return _last_words(done)
         return _fault(trial.run_dir, done)
+
+
+def _as_text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _fault(run_dir: Path, done: subprocess.CompletedProcess[str]) -> str | None:

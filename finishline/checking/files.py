@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,8 @@ def _unreadable(folder: Folder, paths: Sequence[Path], limits: Limits) -> Iterat
             yield problem("is a symbolic link; put a copy of the file in its place.", name)
         elif not stat.S_ISREG(status.st_mode):
             yield problem("is neither a file nor a folder; remove it.", name)
+        elif not os.access(path, os.R_OK):
+            yield problem("cannot be read; change its permissions.", name)
         elif status.st_size > limits.file_bytes:
             yield problem(
                 f"has {_size(status.st_size)}, above the {_size(limits.file_bytes)} that a file "

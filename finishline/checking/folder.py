@@ -39,7 +39,7 @@ class Folder:
         Raises:
           UserError: there is no such folder.
         """
-        home = Path(path).expanduser().absolute()
+        home = Path(os.path.abspath(Path(path).expanduser()))
         if not home.exists():
             raise UserError(f"There is no submission {path}; check the path.")
         if home.is_file():

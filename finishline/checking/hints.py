@@ -36,7 +36,10 @@ def check_source(folder: Folder) -> Section:
         except UserError:
             continue  # said under API
         name = folder.relative(path)
-        found += [Finding(Level.HINT, text, name, line) for line, text in _hints(tree)]
+        try:
+            found += [Finding(Level.HINT, text, name, line) for line, text in _hints(tree)]
+        except RecursionError:
+            found.append(Finding(Level.HINT, "is nested too deeply to be searched.", name))
     summary = f"{len(sources)} Python files; hints are for the reviewer and fail nothing"
     return Section("source", summary, in_order(found))
 

@@ -25,11 +25,19 @@ def _lines(section: Section) -> Iterator[Text]:
         mark, style = "--", "dim"
     elif section.has_problems:
         mark, style = "NO", _STYLES[Level.PROBLEM]
-    yield Text.assemble((f"{mark}  ", style), (f"{section.name}: ", "bold"), section.summary)
+    yield Text.assemble(
+        (f"{mark}  ", style), (f"{section.name}: ", "bold"), _printable(section.summary)
+    )
     for finding in section.findings:
         level = (f"    {finding.level.value}: ", _STYLES[finding.level])
-        yield Text.assemble(level, str(finding))
-        yield from (Text(f"      {line}", style="dim") for line in finding.details.splitlines())
+        yield Text.assemble(level, _printable(str(finding)))
+        for line in finding.details.splitlines():
+            yield Text(f"      {_printable(line)}", style="dim")
+
+
+def _printable(text: str) -> str:
+    """Names of strangers' files must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _verdict(report: Report) -> Text:

@@ -9,6 +9,8 @@ from finishline.checking.hints import check_source
 from finishline.checking.report import Level
 from finishline.submission import REFERENCE_SUBMISSIONS
 
+REFERENCE_NAMES = sorted(p.name for p in REFERENCE_SUBMISSIONS.iterdir() if p.name[0] not in "._")
+
 # A source whose line 2 is what a reviewer is to look at -> words of the sentence.
 SUSPICIOUS = {
     "environment": ("import os\nhost = os.environ['HOST']", "environment"),
@@ -157,6 +159,11 @@ def test_a_name_that_get_batch_size_keeps_is_told(tmp_path):
     assert all("get_batch_size keeps" in finding.message for finding in found)
 
 
+def test_what_is_nested_too_deeply_is_told(tmp_path):
+    (finding,) = hints(tmp_path, f"x = 1{' + 1' * 900} < global_step < 200\n")
+    assert "too deeply" in finding.message
+
+
 def test_helpers_beside_the_submission_are_read_too(tmp_path):
     folder = tmp_path / "algorithm"
     (folder / "jax" / "inner").mkdir(parents=True)
@@ -166,6 +173,6 @@ def test_helpers_beside_the_submission_are_read_too(tmp_path):
     assert finding.place == "jax/inner/helper.py:1"
 
 
-@pytest.mark.parametrize("path", sorted(REFERENCE_SUBMISSIONS.iterdir()), ids=lambda p: p.name)
-def test_reference_submissions_get_no_hint(path):
-    assert check_source(Folder.open(path)).findings == ()
+@pytest.mark.parametrize("name", REFERENCE_NAMES)
+def test_reference_submissions_get_no_hint(name):
+    assert check_source(Folder.open(REFERENCE_SUBMISSIONS / name)).findings == ()
