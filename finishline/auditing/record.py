@@ -23,12 +23,14 @@ class Record:
       start: the last ``trial_started``: what ran, and by which rules.
       end: ``trial_ended``, or None if the trial has not.
       measured: the evaluations that count.
+      workers: what was recorded of each worker when it started.
     """
 
     run: Run
     start: Mapping[str, Any]
     end: Mapping[str, Any] | None
     measured: tuple[Event, ...]
+    workers: tuple[Event, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -90,4 +92,5 @@ def read_record(run: Run) -> Record | None:
     if is_damaged or start is None:
         return None
     end = events[-1] if events[-1]["event"] == "trial_ended" else None
-    return Record(run, start, end, tuple(evaluations(events)))
+    workers = (e for e in events if e["event"] == "worker" and e["when"] == "started")
+    return Record(run, start, end, tuple(evaluations(events)), tuple(workers))

@@ -4,14 +4,17 @@ import dataclasses
 import itertools
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from finishline.auditing.process import run_module
 from finishline.auditing.record import Record, read_record
 from finishline.auditing.scores import largest_difference
+from finishline.calibration import DEFAULT_MAX_DRIFT
 from finishline.clock import Account
 from finishline.errors import UserError
+from finishline.executors import Executor, LocalExecutor
 from finishline.records import Event
 from finishline.study import StudyConfig, plan_study
 from scoring.checks.findings import Finding, warning
@@ -56,7 +59,12 @@ def repeat(record: Record, experiment: Path, data_dir: Path) -> Record:
     """
     study = _study(record, experiment, data_dir)
     trial = plan_study(study)[-1]
-    request = {"study": dataclasses.asdict(study), "last_step": _last_step(record)}
+    fields = dataclasses.asdict(dataclasses.replace(study, executor=LocalExecutor()))
+    request = {
+        "study": {name: value for name, value in fields.items() if name != "executor"},
+        "executor": {name: record.start.get(name) for name in ("executor", "docker")},
+        "last_step": _last_step(record),
+    }
     process = run_module("finishline.auditing.repetition", [json.dumps(request, default=str)])
     repeated = read_record(Run(trial.run_dir, record.run.names))
     if repeated is None or repeated.end is None:
@@ -86,9 +94,26 @@ def _study(record: Record, experiment: Path, data_dir: Path) -> StudyConfig:
         save_checkpoints=start["save_checkpoints"],
         torch_compile=start["torch_compile"],
         shard_embeddings=start.get("shard_embeddings", False),
+        compat=start.get("compat", True),
         benchmark_version=start.get("benchmark_version"),
         hardware=start.get("hardware"),
+        executor=executor_of(start),
+        on_drift=start.get("on_drift"),
+        max_drift=start.get("max_drift", DEFAULT_MAX_DRIFT),
     )
+
+
+def executor_of(recorded: Mapping[str, Any]) -> Executor:
+    """What starts the workers, by what ``Executor.describe`` has recorded."""
+    if recorded.get("executor") != "docker":
+        return LocalExecutor()
+    from finishline.containers.executor import DockerExecutor
+    from finishline.containers.limits import Limits
+
+    limits = dict(recorded["docker"]["limits"])
+    if limits["gpus"] is not None:
+        limits["gpus"] = tuple(limits["gpus"])
+    return DockerExecutor(recorded["docker"]["image"], Limits(**limits))
 
 
 def _last_step(record: Record) -> int | None:

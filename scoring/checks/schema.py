@@ -57,6 +57,7 @@ LOG_FIELDS = {"index": int, "time": str, "event": str, "previous": str}
 EVENTS: dict[str, Mapping[str, Any]] = {
     "trial_started": START,
     "host": {"when": str},
+    "worker": {"when": str},
     "calibration": {"when": str, "attempts": [dict]},
     "batch_size": {"global_batch_size": int},
     "evaluation": {
