@@ -72,6 +72,7 @@ class Bookkeeping:
             step=recovery.step,
             ledger=self.ledger.as_dict(),
             lost={"steps": steps, "seconds": seconds},
+            cause=recovery.cause,
         )
         self._run.write_eval_view()
         self.tell(f"resumed at step {recovery.step:,}; lost: {steps:,} steps, {seconds:.1f} s.")

@@ -84,7 +84,7 @@ def changes(before: Fields, after: Fields) -> Fields:
 
 
 def surroundings(events: Sequence[Event]) -> Fields:
-    """The parts ``host`` and ``calibration`` of ``meta.json``, as far as they are in the log.
+    """The parts ``host``, ``calibration`` and ``worker`` of ``meta.json``, if the log has them.
 
     Of several processes that have worked at a trial the last counts, except that calibrations are
     compared with the first.
@@ -94,7 +94,7 @@ def surroundings(events: Sequence[Event]) -> Fields:
         kind, when = event["event"], str(event.get("when"))
         part = parts.get(kind, {})
         is_repeated = kind == "calibration" and when == "before" and when in part
-        if kind in ("host", "calibration") and not is_repeated:
+        if kind in ("host", "calibration", "worker") and not is_repeated:
             content = {k: v for k, v in event.items() if k not in (*LOG_FIELDS, "when")}
             parts[kind] = {**part, when: content}
     host = parts.get("host", {})

@@ -16,6 +16,7 @@ from finishline.records import (
     LOG_FIELDS,
     META_FILE,
     TARGET_SNAPSHOT_FILE,
+    Event,
     RunDirectory,
     attempt,
     read_json,
@@ -38,6 +39,7 @@ class Recovery:
       ledger: seconds by account. If the worker died, and not the referee, what was lost stays
         charged: otherwise a submission could undo a bad stretch by ending itself. What a discarded
         attempt took is not charged.
+      cause: why it was interrupted.
       messages: sentences for people about what was found damaged.
     """
 
@@ -46,6 +48,7 @@ class Recovery:
     lost_steps: int
     lost_seconds: float
     ledger: dict[str, float]
+    cause: str
     messages: list[str]
 
     @property
@@ -86,8 +89,16 @@ def recover(run: RunDirectory) -> Recovery | None:
         lost_steps=max(0, noted["step"] - step),
         lost_seconds=max(0.0, noted["submission_time"] - seconds),
         ledger=ledger,
+        cause=_cause(run.events[-1]),
         messages=messages,
     )
+
+
+def _cause(last: Event) -> str:
+    """Why a trial was interrupted, by its last event."""
+    if last["event"] != "trial_ended":
+        return "The referee's process ended without a word."
+    return f"{last['status']}: {last['message']}"
 
 
 def _clear(run: RunDirectory) -> None:

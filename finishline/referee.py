@@ -45,7 +45,7 @@ class Referee:
     ):
         self._config = config
         self._books = Bookkeeping(config, run, display)
-        self._session = Session(config, self._books.tell)
+        self._session = Session(config, self._books.tell, self._books.record)
         self._create_evaluator = create_evaluator
         self._display = display
         self._standing = Standing(config, self._books)

@@ -35,6 +35,7 @@ class Session:
     Args:
       config: the trial.
       tell: shows a sentence to a person, and records it.
+      record: appends an event to the record.
 
     Attributes:
       evaluator: made while the worker starts.
@@ -48,9 +49,12 @@ class Session:
     channel: Channel
     worker: Worker
 
-    def __init__(self, config: TrialConfig, tell: Callable[[str], None]):
+    def __init__(
+        self, config: TrialConfig, tell: Callable[[str], None], record: Callable[..., None]
+    ):
         self._config = config
         self._tell = tell
+        self._record = record
 
     def set_up(
         self,
@@ -85,6 +89,7 @@ class Session:
         self._listener = Listener(self.exchange.socket_path)
         self.exchange.hand_over(self.exchange.socket_path)
         self.worker = self._config.executor.start(self._job(), self.exchange)
+        self._record("worker", when="started", **self.worker.describe())
 
     def _job(self) -> WorkerJob:
         config = self._config
@@ -200,11 +205,22 @@ class Session:
 
     def end(self) -> int:
         """Ends whatever has been started; returns the worker's peak memory in bytes."""
-        memory = self.worker.peak_memory_bytes() if hasattr(self, "worker") else 0
+        memory = 0
+        if hasattr(self, "worker"):
+            memory = self.worker.peak_memory_bytes()
+            self._note_end()
         self._end_worker()
         if hasattr(self, "channel"):
             self.channel.close()
         return memory
+
+    def _note_end(self) -> None:
+        ending = self.worker.ending()
+        how = {"cause": "stopped", "text": "was stopped by the referee"}
+        if ending is not None:
+            how = {"cause": ending.cause.value, "text": ending.text}
+        with contextlib.suppress(InfrastructureError):  # the trial's own end is noted in any case
+            self._record("worker", when="ended", **how)
 
     def _end_worker(self) -> None:
         if hasattr(self, "worker"):
