@@ -121,8 +121,8 @@ def init(
       workload: the workload.
       model_params: the parameters.
       hyperparameters: the point of the search space.
-      optimizer: makes of gradients what is added to the parameters. It is also given the loss as
-        ``value`` and, as ``grad_fn(params, _)``, the gradient at other parameters.
+      optimizer: makes of gradients what is added to the parameters. It is also given, as
+        ``grad_fn(params, _)``, the gradient at other parameters.
       schedule: from the step, from 0, to the learning rate; for the record, the optimizer has its
         own.
       views: for optimizers that are judged by other parameters, with ``prepare_for_eval`` below.
@@ -203,9 +203,7 @@ def _train_step(
         return loss_and_grad(params, model_state, batch, rng)[1]
 
     (loss, new_model_state), grads = loss_and_grad(params, model_state, batch, rng)
-    updates, optimizer_state = optimizer.update(
-        grads, optimizer_state, params, value=loss, grad_fn=grad_fn
-    )
+    updates, optimizer_state = optimizer.update(grads, optimizer_state, params, grad_fn=grad_fn)
     metrics = {
         "loss": loss,
         "grad_norm": optax.tree.norm(grads),

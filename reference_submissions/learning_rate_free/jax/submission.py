@@ -1,0 +1,27 @@
+"""Learning-rate-free: D-Adaptation of AdamW under a cosine, with nothing to tune.
+
+With g the gradient, d the estimate of the distance to the solution, c = sqrt(b2) and
+f_t = d lr_t sqrt(1 - b2^t) / (1 - b1^t)::
+
+    r <- c r + (1 - c) f_t <g, s / (sqrt(v) + eps)>         with s and v of the step before
+    m <- b1 m + (1 - b1) f_t g      v <- b2 v + (1 - b2) g^2      s <- c s + (1 - c) f_t g
+    d <- max(d, r / ((1 - c) |s|_1))
+    w <- w - m / (sqrt(v) + eps)
+
+lr_t is 1 at first and falls to 0 at ``step_hint``. There is no search space: the submission is for
+the self-tuning ruleset.
+
+Source: Defazio and Mishchenko, "Learning-Rate-Free Learning by D-Adaptation", arXiv:2301.07733.
+"""
+
+import optax
+
+from finishline.recipes import jax as recipe
+from finishline.recipes.jax import data_selection, get_batch_size, update_params
+
+
+def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
+    """The moments and estimates, and the compiled training step."""
+    schedule = optax.cosine_decay_schedule(1.0, workload.step_hint)
+    optimizer = optax.contrib.dadapt_adamw(schedule, betas=(0.9, 0.99), eps=1e-8)
+    return recipe.init(workload, model_params, hyperparameters, optimizer, schedule)
