@@ -11,14 +11,14 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline, drift_flags
+from finishline import commandline, drift_flags, executor_flags
 from finishline.suites import all_suites
 
 flags.DEFINE_string("config", None, "TOML file with flags, by name and without dashes.")
 flags.DEFINE_list(
     "submissions",
     ["nadamw", "momentum", "schedule_free_adamw"],
-    "Submissions: files, folders, or names of reference submissions.",
+    "Submissions: files, folders, folders of such folders, or names of reference submissions.",
 )
 flags.DEFINE_list("workloads", None, "Workloads; see also --suite.")
 flags.DEFINE_enum(
@@ -39,7 +39,6 @@ flags.DEFINE_integer("rng_seed", 0, "Root seed; all other seeds derive from it."
 flags.DEFINE_string("data_dir", "data", "Where the data sets are.")
 flags.DEFINE_string("experiment_dir", "experiments", "Where experiments are recorded.")
 flags.DEFINE_string("experiment_name", "competition", "Name of the competition.")
-flags.DEFINE_enum("executor", "local", ["local"], "Where the trials run.")
 flags.DEFINE_integer("num_devices", None, "Devices to train on. Default: all.", lower_bound=1)
 flags.DEFINE_integer(
     "max_global_steps", None, "Stop each trial after so many steps.", lower_bound=1
@@ -61,6 +60,13 @@ flags.DEFINE_string(
     "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
 )
 drift_flags.define()
+executor_flags.define()
+flags.DEFINE_string(
+    "docker_base",
+    None,
+    "Image with Python to build the containers' image from, where --docker_image is not given. "
+    "Default: python:3.11-slim-bookworm.",
+)
 
 FLAGS = flags.FLAGS
 
@@ -93,6 +99,8 @@ def main(argv: list[str]) -> int:
         hardware=FLAGS.hardware,
         on_drift=FLAGS.on_drift,
         max_drift=FLAGS.max_drift,
+        executor=executor_flags.executor(image=FLAGS.docker_image or ""),
+        docker_base=FLAGS.docker_base,
     )
     return run(config)
 

@@ -65,7 +65,7 @@ def read_toml(path: Path) -> None:
     except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         raise UserError(f"The file {path} cannot be read as TOML: {error}.") from error
     known = flags.FLAGS
-    own = {flag.name for flag in known.get_flags_for_module(sys.modules["__main__"])}
+    own = {flag.name for flag in known.get_key_flags_for_module(sys.modules["__main__"])}
     for name, value in values.items():
         if name not in own:
             near = difflib.get_close_matches(name, own, n=1)

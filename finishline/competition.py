@@ -2,14 +2,21 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from finishline.calibration import DEFAULT_MAX_DRIFT
 from finishline.errors import UserError
+from finishline.executors import Executor, LocalExecutor
 from finishline.frameworks import FRAMEWORKS
 from finishline.study import DEFAULT_NUM_TRIALS, StudyConfig, plan_study
-from finishline.submission import is_written_for
+from finishline.submission import (
+    check_submission,
+    find_submission,
+    is_submission_folder,
+    is_written_for,
+)
 from finishline.trial import TrialConfig
 from finishline.workload import find_workload
 
@@ -25,6 +32,10 @@ class CompetitionConfig:
       workloads: names of workloads.
       frameworks: 'jax', 'pytorch' or both.
       num_studies: studies of each submission on each workload.
+      executor: starts the workers. If it does so in containers, an image without a name stands for
+        one that is built.
+      executors: by the path of a submission, what starts its workers instead.
+      docker_base: image that it is built from; None is the usual one.
       The others are those of ``StudyConfig``.
     """
 
@@ -47,6 +58,21 @@ class CompetitionConfig:
     hardware: str | None = None
     on_drift: str | None = None
     max_drift: float = DEFAULT_MAX_DRIFT
+    executor: Executor = dataclasses.field(default_factory=LocalExecutor)
+    executors: Mapping[Path, Executor] = dataclasses.field(default_factory=dict)
+    docker_base: str | None = None
+
+    @functools.cached_property
+    def submission_paths(self) -> list[Path]:
+        """The files and folders of the submissions.
+
+        Raises:
+          UserError: there is none of that name, or its source says that it cannot be run.
+        """
+        paths = [path for given in self.submissions for path in _expand(_resolve(given))]
+        for path in paths:
+            _check_written(path)
+        return paths
 
     @property
     def root(self) -> Path:
@@ -95,8 +121,7 @@ def _studies(config: CompetitionConfig) -> Iterator[StudyConfig]:
         for workload in config.workloads:
             find_workload(workload)
             for framework in config.frameworks:
-                for submission in config.submissions:
-                    path = _resolve(submission)
+                for path in config.submission_paths:
                     if is_written_for(path, framework):
                         yield _study(config, study, workload, framework, path)
 
@@ -125,7 +150,22 @@ def _study(
         hardware=config.hardware,
         on_drift=config.on_drift,
         max_drift=config.max_drift,
+        executor=config.executors.get(submission, config.executor),
     )
+
+
+def _expand(path: Path) -> list[Path]:
+    """``path`` itself, or the submissions in it if it is a folder that only holds such."""
+    if path.is_file() or is_submission_folder(path):
+        return [path]
+    return sorted(filter(is_submission_folder, path.iterdir())) or [path]
+
+
+def _check_written(path: Path) -> None:
+    """Raises ``UserError``, saying why, if the submission at ``path`` is for no framework."""
+    if not any(is_written_for(path, framework) for framework in FRAMEWORKS):
+        for framework in FRAMEWORKS:
+            check_submission(find_submission(path, framework))
 
 
 def _resolve(submission: str) -> Path:

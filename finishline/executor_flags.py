@@ -40,8 +40,11 @@ def define() -> None:
     )
 
 
-def executor() -> Executor:
+def executor(*, image: str | None = None) -> Executor:
     """What the flags describe.
+
+    Args:
+      image: stands for ``--docker_image`` where that is not given.
 
     Raises:
       UserError: a value cannot be, or a flag of containers is given without them.
@@ -59,7 +62,8 @@ def executor() -> Executor:
             f"--executor=docker needs the package {error.name!r}, which is not installed; run "
             "`pip install -c constraints.txt -e '.[docker]'`."
         ) from error
-    if FLAGS.docker_image is None:
+    image = FLAGS.docker_image if image is None else image
+    if image is None:
         raise UserError(
             "--executor=docker needs an image; give --docker_image, or use docker/score.py."
         )
@@ -71,7 +75,7 @@ def executor() -> Executor:
         scratch_size=FLAGS.docker_scratch_size,
         gpus=[] if FLAGS.docker_gpus == ["none"] else FLAGS.docker_gpus,
     )
-    return DockerExecutor(FLAGS.docker_image, limits)
+    return DockerExecutor(image, limits)
 
 
 def arguments() -> dict[str, object]:

@@ -101,6 +101,9 @@ class Executor(Protocol):
     def describe(self) -> dict[str, Any]:
         """What it was asked for, as JSON; ``executor`` is its name on the command line."""
 
+    def flags(self) -> dict[str, object]:
+        """The flags by which a command line makes the same executor, by name."""
+
     def count_devices(self, framework: str) -> int:
         """How many devices a trial gets if nobody says."""
 
@@ -137,6 +140,10 @@ class LocalExecutor:
     """Workers are processes of this machine, confined as ``finishline.sandbox`` says."""
 
     def describe(self) -> dict[str, Any]:
+        """Its name alone."""
+        return {"executor": "local"}
+
+    def flags(self) -> dict[str, object]:
         """Its name alone."""
         return {"executor": "local"}
 

@@ -1,5 +1,6 @@
 """Running a competition: one process a trial, then the leaderboard."""
 
+import dataclasses
 import functools
 import importlib
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 from finishline.competition import CompetitionConfig, plan
 from finishline.errors import InfrastructureError, Status, UserError
+from finishline.executors import LocalExecutor
 from finishline.records import META_FILE, read_json, write_json
 from finishline.seals import Seals, common_files, record_files
 from finishline.study import StudyConfig, finished_status, recorded_status
@@ -39,6 +41,8 @@ def run(config: CompetitionConfig) -> int:
     from scoring.tables import print_leaderboard
     from scoring.versions import Benchmark
 
+    if not isinstance(config.executor, LocalExecutor):
+        config = _with_images(config)
     trials = plan(config)
     print(f"{len(trials)} trials in {config.root}", flush=True)
     seals = Seals()
@@ -69,6 +73,14 @@ def run(config: CompetitionConfig) -> int:
     print_leaderboard(score_directory(config.root, results, options))
     print(f"Leaderboard: {results / 'leaderboard.html'}\nRecords: {config.root}")
     return int(any(recorded_status(trial.run_dir) not in _REGULAR for _, trial in trials))
+
+
+def _with_images(config: CompetitionConfig) -> CompetitionConfig:
+    """The same competition with an image for each submission, once all else has been checked."""
+    from finishline.containers.competing import make_executors
+
+    executors = make_executors(config, [trial for _, trial in plan(config)])
+    return dataclasses.replace(config, executors=executors)
 
 
 def _import_page() -> None:
@@ -180,6 +192,7 @@ def trial_command(study: StudyConfig, trial: TrialConfig) -> list[str]:
         "hardware": study.hardware,
         "on_drift": study.on_drift,
         "max_drift": study.max_drift,
+        **study.executor.flags(),
     }
     given = {name: value for name, value in arguments.items() if value is not None}
     return [sys.executable, str(_RUNNER), *(f"--{name}={value}" for name, value in given.items())]

@@ -72,6 +72,12 @@ def find_submission(path: str | Path, framework: str) -> SubmissionFile:
     )
 
 
+def is_submission_folder(path: Path) -> bool:
+    """Whether the folder ``path`` holds the file of a submission where it is looked for."""
+    names = ["submission.py", *(f"{framework}/submission.py" for framework in FRAMEWORKS)]
+    return any((path / name).is_file() for name in names)
+
+
 def is_written_for(path: Path, framework: str) -> bool:
     """Whether the submission at ``path`` has a file for ``framework``.
 

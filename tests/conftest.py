@@ -22,6 +22,8 @@ beartype_packages(
     conf=BeartypeConf(is_pep484_tower=True, is_random=False),
 )
 
+from engine_fixtures import base_image, engine, worker_image  # noqa: E402, F401
+
 from finishline.frameworks.environment import prepare_environment  # noqa: E402
 from finishline.records import read_events  # noqa: E402
 from finishline.suites import all_suites  # noqa: E402

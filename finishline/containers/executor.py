@@ -37,7 +37,7 @@ class DockerExecutor:
     """Workers are containers with no network, no rights, and nothing of the machine but their own.
 
     Args:
-      image: name or id of the image.
+      image: name or id of the image; '' as long as it has not been made.
       limits: what each container may use.
     """
 
@@ -50,6 +50,10 @@ class DockerExecutor:
             "executor": "docker",
             "docker": {"image": self.image, "limits": self.limits.describe()},
         }
+
+    def flags(self) -> dict[str, object]:
+        """Image and limits as flags."""
+        return {"executor": "docker", "docker_image": self.image, **self.limits.flags()}
 
     def count_devices(self, framework: str) -> int:
         """The GPUs that are given, or those of the machine."""
@@ -71,14 +75,18 @@ class DockerExecutor:
         info = client.info()
         for removed in remove_orphans(client):
             print(f"Removed {removed} of a run that has died.")
+        if self.image:
+            self._check_image(client)
+        _check_memory(self.limits, info["MemTotal"])
+        _check_cpus(self.limits, info["NCPU"])
+
+    def _check_image(self, client: docker.DockerClient) -> None:
         image = _find_image(client, self.image)
         if volumes := image.attrs["Config"].get("Volumes"):
             raise UserError(
                 f"The image {self.image} has the volumes {', '.join(volumes)}, which a submission "
                 "could write to without a limit; build it without VOLUME."
             )
-        _check_memory(self.limits, info["MemTotal"])
-        _check_cpus(self.limits, info["NCPU"])
 
     def open_exchange(self, *, on_disk: bool = False) -> Exchange:
         """A folder in memory; ``on_disk`` makes no difference."""

@@ -15,6 +15,7 @@ from finishline import harness
 from finishline.containers import context
 from finishline.containers.engine import LABEL
 from finishline.containers.lock import FOLDER, ROOT, Lock, Platform, load_lock
+from finishline.containers.untargeted import without_targets
 from finishline.containers.wheels import fetch_wheels
 from finishline.errors import UserError
 from finishline.frameworks import FRAMEWORKS
@@ -87,7 +88,7 @@ def get_image(
         return image
     platform = probe(client, base, wanted.base)
     lock = load_lock(wanted.frameworks, wanted.device, platform.python)
-    files = _own_files(wanted) | wheel_files(lock, platform, tell)
+    files: dict[str, Path | bytes] = {**_own_files(wanted), **wheel_files(lock, platform, tell)}
     tell(f"Building {REPOSITORY} ({wanted.framework}, {wanted.device}) from {wanted.base}")
     arguments = {
         "BASE_IMAGE": base.id,
@@ -105,11 +106,12 @@ def get_image(
     return build(client, DOCKERFILE, files, arguments, tag, tell)
 
 
-def _own_files(wanted: WorkerImage) -> dict[str, Path]:
+def _own_files(wanted: WorkerImage) -> dict[str, bytes]:
     """The files of the repository that the image is made of, by their names in the context."""
     sources = [ROOT / name for name in _SOURCES]
     found = [p for p in harness.source_files() if any(p.is_relative_to(s) for s in sources)]
-    return {str(path.relative_to(ROOT)): path for path in [*found, *wanted.lock_files]}
+    names = {str(path.relative_to(ROOT)): path for path in [*found, *wanted.lock_files]}
+    return {name: without_targets(name, path.read_bytes()) for name, path in names.items()}
 
 
 def wheel_files(lock: Lock, platform: Platform, tell: Callable[[str], None]) -> dict[str, Path]:
@@ -226,21 +228,30 @@ def probe(client: docker.DockerClient, image: Image, name: str) -> Platform:
       UserError: it has none with which images of workers can be built.
     """
     try:
-        output = client.containers.run(
-            image.id,
-            ["python3", "-c", _PROBE],
-            entrypoint="",
-            network_mode="none",
-            remove=True,
-            labels={LABEL: "probe"},
-        )
+        output = _run(client, image, ["python3", "-c", _PROBE])
     except errors.DockerException as error:
         raise UserError(
             f"The base image {name} has no python3 with venv, or none on glibc ({error}); use "
             f"another, such as {DEFAULT_BASE}."
         ) from error
-    platform = Platform.parse(output.decode())
+    platform = Platform.parse(output)
     if platform.python < (3, 11):
         version = ".".join(map(str, platform.python))
         raise UserError(f"The base image {name} has Python {version}; use one with 3.11 or newer.")
     return platform
+
+
+def _run(client: docker.DockerClient, image: Image, command: list[str]) -> str:
+    """The output of ``command`` in a container of its own, which is removed in any case."""
+    container = client.containers.create(
+        image.id, command, entrypoint="", network_mode="none", labels={LABEL: "probe"}
+    )
+    try:
+        container.start()
+        code = container.wait()["StatusCode"]
+        output = container.logs().decode(errors="replace")
+    finally:
+        container.remove(force=True)
+    if code != 0:
+        raise errors.ContainerError(container, code, command, image.id, output[-300:])
+    return output

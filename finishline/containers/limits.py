@@ -83,6 +83,19 @@ class Limits:
         """All of it as JSON."""
         return dataclasses.asdict(self)
 
+    def flags(self) -> dict[str, object]:
+        """The flags that ``parse`` makes the same of; those that are None are left out."""
+        gpus = self.gpus
+        values = {
+            "docker_memory": self.memory_bytes,
+            "docker_cpus": self.cpus,
+            "docker_pids": self.pids,
+            "docker_shm_size": self.shm_bytes,
+            "docker_scratch_size": self.scratch_bytes,
+            "docker_gpus": None if gpus is None else ",".join(gpus) or "none",
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
 
 def parse_size(text: str, flag: str) -> int:
     """The bytes that ``text`` such as "512m", "1.5g" or "8GiB" stands for; units are of 1,024.
