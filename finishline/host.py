@@ -136,15 +136,15 @@ def _difference(before: Fields | None, after: Fields | None) -> Fields | None:
 
 def _read_use() -> Fields:
     """How many cores are busy, without this process and the children it has waited for."""
-    own_before, all_before = sum(os.times()[:4]), _read_cpu_seconds()
-    processes_before, started = _read_processes(), time.monotonic()
+    processes_before = _read_processes()
+    own_before, all_before, started = sum(os.times()[:4]), _read_cpu_seconds(), time.monotonic()
     time.sleep(WINDOW_SEC)
-    seconds = time.monotonic() - started
-    processes = _read_processes()
     spent = _difference(all_before, _read_cpu_seconds())
+    own, seconds = sum(os.times()[:4]) - own_before, time.monotonic() - started
+    processes = _read_processes()
     assert spent is not None
     busy = sum(value for state, value in spent.items() if state not in _IDLE_STATES)
-    others = (busy - (sum(os.times()[:4]) - own_before)) / seconds
+    others = (busy - own) / seconds
     used = {
         key: (ticks - processes_before.get(key, ticks)) / os.sysconf("SC_CLK_TCK") / seconds
         for key, ticks in processes.items()
