@@ -123,7 +123,7 @@ def audit_runs(runs: Sequence[Run], options: Options) -> list[Audit]:
 def _audit(run: Run, findings: list[Finding], options: Options) -> Audit:
     record = read_record(run)
     if record is None:
-        if not findings:
+        if Verdict.of(findings) is not Verdict.UNSOUND:
             problem = "it has no event log, so nothing can be audited"
             findings.append(Finding("files", run.path, problem, "audit a trial of this project"))
         return Audit(run, None, None, (), None, tuple(findings))
