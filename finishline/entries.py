@@ -47,8 +47,15 @@ def main(argv: list[str]) -> int:
 def _add(experiment: Path, board: Path) -> int:
     from finishline.auditing.report import overall, print_report
     from finishline.auditing.trial import Options, Verdict, audit_runs
-    from finishline.board.adding import add, check_vacant, select
     from scoring.runs import find_runs
+
+    try:
+        from finishline.board.adding import add, check_vacant, select
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"Entries need the package {error.name!r}, which is not installed; run `pip install -c "
+            "constraints.txt -e '.[check]'`."
+        ) from error
 
     runs = select(find_runs(experiment), FLAGS.submissions)
     if not FLAGS.overwrite:

@@ -98,7 +98,7 @@ def test_a_changed_log_is_refused_by_name(own_board, tmp_path, name):
 def test_a_missing_log_is_refused_by_name(own_board, tmp_path):
     (file,) = (own_board / "logs" / "nadamw_jax").rglob("events.jsonl")
     file.unlink()
-    with pytest.raises(UserError, match="events.jsonl is missing"):
+    with pytest.raises(UserError, match=r"events\.jsonl is missing"):
         write_page(own_board, tmp_path / "page")
 
 
@@ -133,7 +133,7 @@ def test_entries_of_different_races_have_no_page(own_board, tmp_path):
 )
 def test_a_damaged_entry_is_named(own_board, tmp_path, before, after):
     change(own_board / "nadamw_jax.toml", before, after)
-    with pytest.raises(UserError, match="nadamw_jax.toml"):
+    with pytest.raises(UserError, match=r"nadamw_jax\.toml"):
         write_page(own_board, tmp_path / "page")
 
 
