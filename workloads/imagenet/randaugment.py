@@ -4,8 +4,8 @@ Two of 16 operations, drawn uniformly with replacement, at full magnitude. What 
 the nearest one and fills up with grey; its direction is random. Lengths in pixels are those for
 images of 224 pixels and are scaled for others.
 
-What maps values to values goes through a table, which Pillow applies without Python's lock; its own
-functions for that make the tables, or blend images, under the lock.
+What maps values to values is one look-up in a table, with the same result as Pillow's functions,
+which blend whole images for that or make their tables slowly, all under Python's lock.
 """
 
 import functools
