@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo demo-short suite-mini test test-slow lint docs bench bench-pipelines targets clean
+.PHONY: setup demo demo-short suite-mini test test-slow test-docker lint docs lock apptainer bench bench-pipelines targets \
+  clean
 
 setup: $(STAMP)
 
@@ -32,10 +33,14 @@ suite-mini: setup
 	  --num_tuning_trials=1 --experiment_name=suite-mini
 
 test: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not docker'
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not docker'
+
+# Needs a Docker engine, or root to start one for the tests; see tests/engine_fixtures.py.
+test-docker: setup
+	$(BIN)/python -m pytest -m docker
 
 lint: setup
 	$(BIN)/ruff check .
@@ -46,6 +51,17 @@ lint: setup
 docs: setup
 	JAX_PLATFORMS=cpu $(BIN)/python -m workloads.describe --markdown > docs/workloads.md.new
 	mv docs/workloads.md.new docs/workloads.md
+
+# What docker/requirements/ pins, with the wheels that pip's indexes offer here. The CPU builds of
+# PyTorch are not on PyPI: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+LOCK_PYTHON := 3.11
+LOCK_DEVICE := cpu
+lock: setup
+	$(BIN)/python -m finishline.containers.lock --python_version=$(LOCK_PYTHON) \
+	  --devices=$(LOCK_DEVICE)
+
+apptainer: setup
+	$(BIN)/python -m finishline.containers.apptainer
 
 bench: setup
 	$(BIN)/python -m benchmarks.overhead

@@ -7,6 +7,7 @@ already and keeps its images; otherwise one is started in a temporary folder, wh
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -58,13 +59,14 @@ def _own_engine() -> Iterator[str]:
 
 
 def _await_engine(process: subprocess.Popen, folder: Path) -> None:
-    import docker
-
     deadline = time.monotonic() + _START_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(docker.errors.DockerException):
-            docker.DockerClient(f"unix://{folder}/socket").close()  # asks for the version
-            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_START_TIMEOUT)
+            connection.connect(str(folder / "socket"))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            if b" 200 " in connection.recv(100):
+                return
         time.sleep(0.2)
     pytest.skip(f"NO DOCKER ENGINE: dockerd does not run: {(folder / 'log').read_text()[-500:]}")
 

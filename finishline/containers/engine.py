@@ -5,10 +5,10 @@ Everything that is created here carries ``LABEL``, and only what carries it is e
 
 import os
 
-import requests
-
 import docker
+import requests
 from docker import errors
+
 from finishline.errors import UserError
 
 # The folder of the attempt that a container belongs to; see ``finishline.containers.rundir``.

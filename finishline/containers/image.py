@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ PLATFORM_LABEL = "org.finishline.platform"
 FRAMEWORK_LABEL = "org.finishline.framework"
 _SOURCES = ("finishline", "workloads")
 _BUILD_TIMEOUT = 3600  # seconds without a word from the engine
+_LONG_STEP = re.compile(r"Step \d+/\d+ : (FROM|COPY|RUN) .{,70}")
 _PROBE = """
 import ensurepip, os, platform, sys, venv
 glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
@@ -88,7 +90,7 @@ def get_image(
         return image
     platform = probe(client, base, wanted.base)
     lock = load_lock(wanted.frameworks, wanted.device, platform.python)
-    files: dict[str, Path | bytes] = {**_own_files(wanted), **wheel_files(lock, platform, tell)}
+    files = context_files(wanted, lock, platform, tell)
     tell(f"Building {REPOSITORY} ({wanted.framework}, {wanted.device}) from {wanted.base}")
     arguments = {
         "BASE_IMAGE": base.id,
@@ -104,6 +106,13 @@ def get_image(
     }
     tag = f"{REPOSITORY}:{wanted.framework}-{wanted.device}-{key[:12]}"
     return build(client, DOCKERFILE, files, arguments, tag, tell)
+
+
+def context_files(
+    wanted: WorkerImage, lock: Lock, platform: Platform, tell: Callable[[str], None]
+) -> dict[str, Path | bytes]:
+    """The build context but for the Dockerfile, by names in it: sources, locks and wheels."""
+    return {**_own_files(wanted), **wheel_files(lock, platform, tell)}
 
 
 def _own_files(wanted: WorkerImage) -> dict[str, bytes]:
@@ -159,8 +168,8 @@ def build(
 
 def _follow(line: Mapping[str, Any], output: list[str], tell: Callable[[str], None]) -> None:
     text = line.get("stream", "").strip()
-    if text.startswith("Step "):
-        tell(f"  {text[:90]}")
+    if step := _LONG_STEP.match(text):
+        tell(f"  {step[0]}")
     if text:
         output.append(text)
     if "error" in line:
@@ -207,9 +216,7 @@ def find_worker(
     image = find_or_pull(client, name, tell)
     source = image.labels.get(SOURCE_LABEL)
     if source is None:
-        raise UserError(
-            f"{name} is no image of workers; build one with `python -m finishline.containers.image`"
-        )
+        raise UserError(f"{name} is no image of workers; build one as docker/README.md says.")
     if source != harness.source_hash():
         raise UserError(
             f"{name} was built from other sources of the harness ({source[:12]}, not "

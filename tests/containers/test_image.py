@@ -53,7 +53,8 @@ def test_frameworks_are_imported_by_the_user_on_a_read_only_root(run_in, worker_
         worker_image,
         "id -u; touch /opt/finishline/here 2>&1 || true\n"
         "python -c 'import finishline.worker, finishline.frameworks.jax.runtime'\n"
-        "python -c 'import finishline.frameworks.pytorch.runtime as r; print(r.torch.version.cuda)'\n"
+        "python -c 'import finishline.frameworks.pytorch.runtime as r; print(r.torch.version.cuda)'"
+        "\n"
         "python -c \"from finishline.workload import find_workload as f; f('cifar_mini')"
         ".model_module('jax')\"\n",
     ).split("\n")
