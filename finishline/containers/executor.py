@@ -1,5 +1,6 @@
 """Starts workers in containers: what a container gets, and what it does not."""
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path, PurePosixPath
@@ -71,14 +72,14 @@ class DockerExecutor:
         Raises:
           UserError: there is no engine or image, or the machine has less than the limits.
         """
-        client = connect()
-        info = client.info()
-        for removed in remove_orphans(client):
-            print(f"Removed {removed} of a run that has died.")
-        if self.image:
-            self._check_image(client)
-        _check_memory(self.limits, info["MemTotal"])
-        _check_cpus(self.limits, info["NCPU"])
+        with contextlib.closing(connect()) as client:
+            info = client.info()
+            for removed in remove_orphans(client):
+                print(f"Removed {removed} of a run that has died.")
+            if self.image:
+                self._check_image(client)
+            _check_memory(self.limits, info["MemTotal"])
+            _check_cpus(self.limits, info["NCPU"])
 
     def _check_image(self, client: docker.DockerClient) -> None:
         image = _find_image(client, self.image)
@@ -90,7 +91,8 @@ class DockerExecutor:
 
     def open_exchange(self, *, on_disk: bool = False) -> Exchange:
         """A folder in memory; ``on_disk`` makes no difference."""
-        size = self._memory_bytes(connect()) // 2
+        with contextlib.closing(_engine()) as client:
+            size = self._memory_bytes(client) // 2
         owner = _USER if os.getuid() == 0 else (os.getuid(), os.getgid())
         return ContainerExchange(owner, size, self.limits.inodes)
 
@@ -109,7 +111,7 @@ class DockerExecutor:
           InfrastructureError: the engine refuses.
         """
         assert isinstance(exchange, ContainerExchange)
-        client = connect()
+        client = _engine()
         guard = Guard(exchange.attempt)
         try:
             container = self._create(client, job, exchange)
@@ -117,8 +119,9 @@ class DockerExecutor:
             output = OutputFile(read_output(stream), job.log_path)
             container.start()
             return ContainerWorker(client, container, exchange, guard, output)
-        except ENGINE_ERRORS as error:
+        except (UserError, *ENGINE_ERRORS) as error:
             guard.leave()
+            client.close()
             raise InfrastructureError(f"No container could be started: {error!s:.500}") from error
 
     def _create(
@@ -186,6 +189,14 @@ class DockerExecutor:
             _bind(_inside(_SUBMISSION, submission), submission, read_only=True),
             _bind(_EXCHANGE, exchange.path, read_only=False),
         ]
+
+
+def _engine() -> docker.DockerClient:
+    """The engine, which answered when the trial was planned."""
+    try:
+        return connect()
+    except UserError as error:
+        raise InfrastructureError(str(error)) from error
 
 
 def _inside(root: PurePosixPath, path: Path) -> PurePosixPath:

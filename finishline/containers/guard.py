@@ -6,6 +6,7 @@ pipe, the guard removes what carries the attempt's label. It has a session of it
 signals to the organizer's terminal or group do not reach it.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -69,7 +70,8 @@ def _clean(attempt: Path) -> None:
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         try:
-            return remove_attempt(connect(), attempt)
+            with contextlib.closing(connect()) as client:
+                return remove_attempt(client, attempt)
         except (UserError, *ENGINE_ERRORS):
             time.sleep(_PERIOD)
     remove_folder(attempt)

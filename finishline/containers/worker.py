@@ -136,6 +136,7 @@ class ContainerWorker:
         else:
             self._guard.dismiss()
         self.output.close()
+        self._client.close()
 
     def _kill_processes(self) -> None:
         """Ends the processes without the engine, as far as this user may."""

@@ -1,0 +1,186 @@
+"""Organizer, container and engine are killed at random moments: nothing counts twice, or is left.
+
+The engine is one of the test's own, because it is killed, too.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from finishline.errors import Status
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    # The SDK leaves sockets to be collected, more so when the engine is killed.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = 5
+KILLS = ["organizer", "container", "engine"] * 6 + ["organizer", "container"]
+# With so small a learning rate no target is reached.
+POINT = {
+    "learning_rate": 1e-7,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "weight_decay": 0.01,
+    "warmup_factor": 0.05,
+}
+STEPS = 300
+PATIENCE = 120
+
+
+class Engine:
+    """A Docker engine that can be killed and started again."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.host = f"unix://{folder}/socket"
+
+    def start(self) -> None:
+        folder = self._folder
+        command = ["dockerd", f"--data-root={folder}/data", f"--host={self.host}"]
+        command += [f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
+        command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+        with (folder / "log").open("a") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        import docker
+
+        with contextlib.suppress(docker.errors.DockerException):
+            self.client = docker.DockerClient(self.host, timeout=600)
+            return True
+        return False
+
+    def kill(self) -> None:
+        """Ends it and its containerd at once, as a crash does."""
+        pids = [self.process.pid]
+        with contextlib.suppress(OSError):
+            pids.append(int((self._folder / "exec/containerd/containerd.pid").read_text()))
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        (self._folder / "pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def wait_for(condition, seconds=PATIENCE):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def own_engine(engine, worker_image):
+    """An engine with the image of the workers, and nothing else."""
+    if shutil.which("dockerd") is None or os.getuid() != 0:
+        pytest.skip("NO DOCKER ENGINE: needs dockerd and root, to start one that can be killed")
+    folder = Path(tempfile.mkdtemp(prefix="finishline-engine-"))
+    own = Engine(folder)
+    try:
+        own.start()
+        own.client.images.load(engine.images.get(worker_image).save())
+        yield own
+    finally:
+        own.stop()
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        for mount in reversed([line.split()[1] for line in mounts]):
+            if Path(mount).is_relative_to(folder):
+                subprocess.run(["umount", "--lazy", mount], check=True)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def runner(make_runner, tmp_path, own_engine, worker_image, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", own_engine.host)
+    space = tmp_path / "space.json"
+    space.write_text(json.dumps([POINT]))
+    return make_runner(
+        framework="pytorch",
+        workload="digits",
+        submission_path=ROOT / "reference_submissions" / "nadamw",
+        tuning_search_space=space,
+        max_global_steps=STEPS,
+        executor="docker",
+        docker_image=worker_image,
+        docker_memory="4g",
+        on_drift="off",
+        experiment_name="run",
+    )
+
+
+def kill(who, process, engine):
+    if who == "organizer":
+        process.kill()
+    elif who == "engine":
+        engine.kill()
+        engine.start()
+    else:
+        for container in engine.client.containers.list():
+            with contextlib.suppress(Exception):  # it may have ended by itself
+                container.kill()
+    return process.communicate(timeout=PATIENCE)[0]
+
+
+def left(engine, attempts_before) -> set[str]:
+    found = {f"container {one.id}" for one in engine.client.containers.list(all=True)}
+    found |= {f"volume {one.id}" for one in engine.client.volumes.list()}
+    attempts = {str(path) for path in Path("/dev/shm").glob("*finishline.attempt-*")}
+    return found | (attempts - attempts_before)
+
+
+def test_killed_at_random_moments(runner, own_engine):
+    rng = random.Random(SEED)
+    before = {str(path) for path in Path("/dev/shm").glob("*finishline.attempt-*")}
+    networks = len(own_engine.client.networks.list())
+    notes = []
+    for who in KILLS:
+        process = runner.start(resume=True)
+        time.sleep(rng.uniform(2, 25))
+        is_over = process.poll() is not None
+        output = kill(who, process, own_engine)
+        notes.append((who, is_over, process.returncode, output[-300:]))
+        wait_for(lambda: not left(own_engine, before))
+        if not is_over and process.returncode not in (-signal.SIGKILL, 10):
+            assert process.returncode == Status.INFRASTRUCTURE_ERROR.exit_code, notes[-1]
+    code, output = runner.run(resume=True)
+    assert code == Status.BUDGET_SPENT.exit_code, output
+    assert not left(own_engine, before)
+    assert len(own_engine.client.networks.list()) == networks
+    check_record(runner, notes)
+
+
+def check_record(runner, notes):
+    """Nothing is counted twice, and each attempt has its cause."""
+    from finishline.records import evaluations
+
+    steps = [event["step"] for event in evaluations(runner.events)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == STEPS
+    assert len(runner.events_of("trial_ended")) == 1 + sum(code == 30 for _, _, code, _ in notes)
+    resumed = runner.events_of("resumed")
+    assert resumed
+    for event in resumed:
+        assert event["cause"].startswith(("infrastructure_error: ", "The referee's process ended"))
+    times = [event["ledger"]["submission"] for event in evaluations(runner.events)]
+    assert times == sorted(times)
+    print(json.dumps([note[:3] for note in notes]), len(resumed), steps)
