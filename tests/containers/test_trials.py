@@ -80,13 +80,16 @@ def make_digits_runner(make_runner, tmp_path, worker_image):
     return make
 
 
-@pytest.mark.parametrize("framework", ["jax", "pytorch"])
-def test_a_container_gives_what_this_machine_gives(make_digits_runner, framework, monkeypatch):
+@pytest.mark.parametrize(("framework", "num_devices"), [("jax", 1), ("pytorch", 1), ("pytorch", 2)])
+def test_a_container_gives_what_this_machine_gives(
+    make_digits_runner, framework, num_devices, monkeypatch
+):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     results = []
     for executor in ("local", "docker"):
         name = "twin"  # seeds depend on the submission's name
-        runner = make_digits_runner(f"{executor}/{name}", framework, executor=executor)
+        flags = {"executor": executor, "num_devices": num_devices}
+        runner = make_digits_runner(f"{executor}/{name}", framework, **flags)
         code, output = runner.run()
         assert code == Status.BUDGET_SPENT.exit_code, output
         evaluation = runner.events_of("evaluation")[-1]
