@@ -24,6 +24,7 @@ import optax
 
 from finishline import spec
 from finishline.recipes.batches import data_selection, get_batch_size
+from finishline.recipes.roles import MATRIX_ROLES
 
 __all__ = [
     "BESIDE",
@@ -33,6 +34,7 @@ __all__ = [
     "data_selection",
     "get_batch_size",
     "init",
+    "is_hidden_matrix",
     "prepare_for_eval",
     "update_params",
     "warmup_cosine",
@@ -260,6 +262,16 @@ def prepare_for_eval(
     state, functions = optimizer_state
     params, state = functions.evaluated(current_param_container, state)
     return (state, functions), params, model_state
+
+
+def is_hidden_matrix(workload: Any) -> Any:
+    """A tree like the parameters: which are kernels of hidden layers, (..., inputs, outputs)."""
+
+    def is_matrix(path: Any, role: spec.ParameterType) -> bool:
+        name = ".".join(str(key.key) for key in path)
+        return role in MATRIX_ROLES and not workload.is_output_params(name)
+
+    return jax.tree_util.tree_map_with_path(is_matrix, workload.model_params_types)
 
 
 def warmup_cosine(hyperparameters: Any, step_hint: int) -> optax.Schedule:

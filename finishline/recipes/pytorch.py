@@ -23,6 +23,7 @@ import torch.distributed as dist
 
 from finishline import spec
 from finishline.recipes.batches import data_selection, get_batch_size
+from finishline.recipes.roles import MATRIX_ROLES
 
 __all__ = [
     "Beside",
@@ -30,6 +31,7 @@ __all__ = [
     "constant_after_warmup",
     "data_selection",
     "get_batch_size",
+    "hidden_matrices_and_others",
     "init",
     "prepare_for_eval",
     "step",
@@ -175,7 +177,7 @@ class Beside(torch.optim.Optimizer):
                 self.state[p]["weights"] = p.detach().clone()
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Lets the weights follow."""
         for group in self.param_groups:
             group["step"] += 1
@@ -224,6 +226,20 @@ def prepare_for_eval(
         if hasattr(optimizer, "eval"):
             optimizer.eval()
     return optimizer_state, current_param_container, model_state
+
+
+def hidden_matrices_and_others(
+    workload: Any, model: torch.nn.Module
+) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """The kernels of hidden layers, (outputs, inputs, ...), and all other parameters."""
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    roles = workload.model_params_types
+    for name, parameter in model.named_parameters():
+        own_name = name.removeprefix("module.")  # of DistributedDataParallel
+        is_matrix = roles[own_name] in MATRIX_ROLES and not workload.is_output_params(own_name)
+        (matrices if is_matrix else others).append(parameter)
+    return matrices, others
 
 
 def warmup_cosine(hyperparameters: Any, step_hint: int) -> Callable[[int], float]:

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
-from least_squares import workload as problem
+from least_squares import workload as least_squares
 
 from finishline.feed import Feed
 from finishline.frameworks import FRAMEWORKS
@@ -26,7 +26,7 @@ IN_JAX = [algorithm for algorithm, framework in SUBMISSIONS if framework == "jax
 IN_PYTORCH = [algorithm for algorithm, framework in SUBMISSIONS if framework == "pytorch"]
 IN_BOTH = [algorithm for algorithm in IN_JAX if algorithm in IN_PYTORCH]
 
-NUM_PARAMETERS = 3 * problem.NUM_INPUTS + 1
+NUM_PARAMETERS = 3 * least_squares.NUM_INPUTS + 1
 _SEED = 7
 
 
@@ -37,17 +37,28 @@ def search_space(algorithm):
 
 
 class Race:
-    """A reference submission on the least-squares problem, always from the same start.
+    """A reference submission on a small problem, always from the same start.
 
     Args:
       algorithm: name of the folder.
       framework: 'jax' or 'pytorch'.
+      problem: the module of the workload.
       num_devices: how many to train on; in PyTorch, each is a process.
       part: which examples of each batch this process gets.
       hyperparameters: what to change in the first point of the search space.
     """
 
-    def __init__(self, algorithm, framework, *, num_devices=1, part=slice(None), **hyperparameters):
+    def __init__(
+        self,
+        algorithm,
+        framework,
+        *,
+        problem=least_squares,
+        num_devices=1,
+        part=slice(None),
+        **hyperparameters,
+    ):
+        self._problem = problem
         counts = dict.fromkeys(("train", "validation", "test"), 1000)
         self.runtime = create_runtime(framework, problem.WORKLOAD, counts, num_devices=num_devices)
         self.workload = self.runtime.workload
@@ -80,7 +91,8 @@ class Race:
         trainer = self._trainer
         trainer.init_optimizer_state(*self.runtime.load_snapshot(arrays))
         trainer.step = step
-        trainer.feed = Feed(Batches(position, self._part), self._place, problem.BATCH_SIZE)
+        batches = Batches(self._problem, position, self._part)
+        trainer.feed = Feed(batches, self._place, self._problem.BATCH_SIZE)
 
     def _place(self, batches):
         placed = list(self.runtime.place(batches))
@@ -88,16 +100,13 @@ class Race:
         return placed
 
     def _initial_arrays(self):
-        zeros = np.zeros(problem.NUM_INPUTS, np.float32)
-        ones = np.ones(problem.NUM_INPUTS, np.float32)
-        linear = {"kernel": problem.KERNEL[:, None], "bias": problem.BIAS}
-        params = {"norm": {"scale": ones, "bias": zeros}, "linear": linear}
-        statistics = {"norm": {"mean": zeros, "var": ones}}
+        params, statistics = self._problem.PARAMS, self._problem.STATISTICS
         if self._framework == "pytorch":
             return flax_to_torch_state_dict(params, statistics)
         from flax.traverse_util import flatten_dict
 
-        return flatten_dict({"params": params, "batch_stats": statistics}, sep="/")
+        trees = {"params": params} | ({"batch_stats": statistics} if statistics else {})
+        return flatten_dict(trees, sep="/")
 
     @property
     def optimizer_state(self):
@@ -125,18 +134,16 @@ class Race:
             from flax.traverse_util import unflatten_dict
 
             tree = unflatten_dict(arrays, sep="/")
-            arrays = flax_to_torch_state_dict(tree["params"], tree["batch_stats"])
-        names = ["norm.weight", "norm.bias", "linear.weight", "linear.bias"]
-        names += ["norm.running_mean", "norm.running_var"]
-        assert arrays.keys() == set(names)
-        return np.concatenate([arrays[name].ravel() for name in names])
+            arrays = flax_to_torch_state_dict(tree["params"], tree.get("batch_stats", {}))
+        assert arrays.keys() == set(self._problem.NAMES)
+        return np.concatenate([arrays[name].ravel() for name in self._problem.NAMES])
 
     def snapshot(self):
         return self.runtime.snapshot(self._trainer.params, self._trainer.model_state)
 
     def loss(self):
         """The mean loss over many batches, as the referee evaluates it."""
-        batches = [problem.batch(index) for index in range(50)]
+        batches = [self._problem.batch(index) for index in range(50)]
         trainer = self._trainer
         return self.runtime.evaluate(trainer.params, trainer.model_state, batches)["loss"]
 
@@ -165,16 +172,17 @@ class Race:
 class Batches:
     """The endless training data from ``position`` on: the examples ``part`` of each batch."""
 
-    def __init__(self, position, part):
+    def __init__(self, problem, position, part):
         self.position = position
+        self._problem = problem
         self._part = part
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        batch = problem.batch(self.position // problem.BATCH_SIZE)
-        self.position += problem.BATCH_SIZE
+        batch = self._problem.batch(self.position // self._problem.BATCH_SIZE)
+        self.position += self._problem.BATCH_SIZE
         return {name: array[self._part] for name, array in batch.items()}
 
     def close(self):

@@ -19,6 +19,17 @@ KERNEL = np.linspace(-0.3, 0.5, NUM_INPUTS, dtype=np.float32)
 BIAS = np.full(1, 0.3, np.float32)
 NOISE = 0.1
 EPS = 1e-5
+# The initial weights and statistics, as in flax.
+PARAMS = {
+    "norm": {"scale": np.ones(NUM_INPUTS, np.float32), "bias": np.zeros(NUM_INPUTS, np.float32)},
+    "linear": {"kernel": KERNEL[:, None], "bias": BIAS},
+}
+STATISTICS = {
+    "norm": {"mean": np.zeros(NUM_INPUTS, np.float32), "var": np.ones(NUM_INPUTS, np.float32)}
+}
+# PyTorch's names, in the order of the gradient.
+NAMES = ("norm.weight", "norm.bias", "linear.weight", "linear.bias")
+NAMES += ("norm.running_mean", "norm.running_var")
 
 
 def batch(index):

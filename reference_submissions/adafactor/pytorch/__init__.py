@@ -1,0 +1,1 @@
+"""Adafactor in PyTorch: the submission and its optimizer."""

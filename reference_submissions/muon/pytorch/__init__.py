@@ -1,0 +1,1 @@
+"""Muon in PyTorch: the submission and its optimizer."""

@@ -1,0 +1,1 @@
+"""Shampoo in JAX: the submission and its optimizer."""

@@ -1,0 +1,1 @@
+"""Shampoo in PyTorch: the submission and its optimizer."""

@@ -1,0 +1,1 @@
+"""SOAP in JAX: the submission and its optimizer."""

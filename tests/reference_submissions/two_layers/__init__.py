@@ -1,0 +1,1 @@
+"""A small workload whose hidden layers have matrices."""
