@@ -58,7 +58,6 @@ EVENTS: dict[str, Mapping[str, Any]] = {
     "trial_started": START,
     "host": {"when": str},
     "worker": {"when": str},
-    "worker": {"when": str},
     "calibration": {"when": str, "attempts": [dict]},
     "batch_size": {"global_batch_size": int},
     "evaluation": {
