@@ -48,6 +48,7 @@ flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.comp
 flags.DEFINE_bool(
     "shard_embeddings", False, "Let each device hold a part of large embedding tables, not all."
 )
+flags.DEFINE_bool("compat", True, "See submission_runner.py.")
 flags.DEFINE_string(
     "benchmark_version",
     None,
@@ -95,6 +96,7 @@ def main(argv: list[str]) -> int:
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
         shard_embeddings=FLAGS.shard_embeddings,
+        compat=FLAGS.compat,
         benchmark_version=FLAGS.benchmark_version,
         hardware=FLAGS.hardware,
         on_drift=FLAGS.on_drift,

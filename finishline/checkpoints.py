@@ -81,6 +81,14 @@ class Checkpoint:
         self.files = {name: path / name for name in body["files"]}
 
 
+def newest_meta(folder: Path) -> dict[str, Any] | None:
+    """What was passed as ``meta`` to the newest checkpoint with a readable manifest, if any."""
+    for path in _newest_first(folder):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return json.loads(json.loads((path / MANIFEST_FILE).read_bytes())["body"])["meta"]
+    return None
+
+
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest undamaged checkpoint, if any, and a sentence for each damaged one before it."""
     messages: list[str] = []

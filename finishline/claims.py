@@ -25,12 +25,14 @@ class Snapshot:
       step: training steps done.
       position: training batches taken.
       not_saved: parts of the optimizer state that the checkpoint lacks.
+      lost: those of them that a resume could not make anew either.
       last_because: why nothing comes after it, 'training_complete' or 'max_global_steps'; or None.
     """
 
     step: int
     position: int
     not_saved: list[Any]
+    lost: list[Any]
     last_because: str | None
 
 
@@ -61,6 +63,7 @@ def read_snapshot(frame: Frame, earlier_step: int, max_global_steps: int | None)
         step=step,
         position=field(frame, "position", int),
         not_saved=field(frame, "not_saved", list),
+        lost=field(frame, "lost", list) if "lost" in frame else [],
         last_because=because,
     )
 

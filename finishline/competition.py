@@ -54,6 +54,7 @@ class CompetitionConfig:
     save_checkpoints: bool = True
     torch_compile: bool = False
     shard_embeddings: bool = False
+    compat: bool = True
     benchmark_version: str | None = None
     hardware: str | None = None
     on_drift: str | None = None
@@ -146,6 +147,7 @@ def _study(
         save_checkpoints=config.save_checkpoints,
         torch_compile=config.torch_compile,
         shard_embeddings=config.shard_embeddings,
+        compat=config.compat,
         benchmark_version=config.benchmark_version,
         hardware=config.hardware,
         on_drift=config.on_drift,

@@ -89,6 +89,8 @@ class Referee:
             if checkpoint is not None and (verdict := self._earlier_verdict(checkpoint)):
                 return verdict
             self._surroundings.before()
+            for warning in self._config.compat_warnings:
+                self._books.tell(warning)
             self._session.set_up(self._create_evaluator, checkpoint, self._display.tick)
             if checkpoint is not None and (late := self._measure_late(checkpoint)):
                 return late
@@ -265,7 +267,8 @@ class Referee:
     def _save_checkpoint(self, snapshot: bytes, claim: Snapshot) -> None:
         files: dict[str, bytes | Path] = {SNAPSHOT_FILE: snapshot}
         files |= {path.name: path for path in self._session.exchange.files("state_*.bin")}
-        meta = {"position": claim.position, "last_because": claim.last_because}
+        lost = [str(part)[:200] for part in claim.lost[:50]]
+        meta = {"position": claim.position, "last_because": claim.last_because, "lost": lost}
         self._books.checkpoint(self._standing.step, files, claim.not_saved, meta)
 
     def _judge(

@@ -5,8 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finishline.errors import InfrastructureError, UserError
-from finishline.records import EVENTS_FILE, read_events
+from finishline.checkpoints import newest_meta
+from finishline.errors import InfrastructureError, Status, UserError
+from finishline.records import (
+    CHECKPOINTS_FOLDER,
+    EVENTS_FILE,
+    META_FILE,
+    read_events,
+    read_json,
+)
 from finishline.trial import TrialConfig
 
 # What makes a trial what it is, by its name in the record, and how to call it.
@@ -28,6 +35,8 @@ _FIXED = {
     "num_devices": "--num_devices",
     "torch_compile": "--torch_compile",
     "shard_embeddings": "--shard_embeddings",
+    "compat": "--compat",
+    "compat_shims": "the compatibility shims",
 }
 _MAX_TOLD = 3
 _NOTHING = "none"
@@ -44,10 +53,11 @@ def newest_experiment(experiment_dir: Path, study: str) -> str | None:
 
 
 def check_continues(trial: TrialConfig) -> None:
-    """Checks that ``trial`` is the one in its folder, if there is one.
+    """Checks that ``trial`` is the one in its folder, if there is one, and can be continued.
 
     Raises:
-      UserError: it has other numbers; one sentence says which.
+      UserError: it has other numbers, or a state that no checkpoint can hold; one sentence says
+        which.
     """
     before = _first_event(trial.run_dir / EVENTS_FILE)
     now = json.loads(json.dumps(trial.describe(), default=str))
@@ -62,6 +72,21 @@ def check_continues(trial: TrialConfig) -> None:
         raise UserError(
             f"{trial.run_dir} was started with {', '.join(changes[:_MAX_TOLD])}{more}; continue it "
             "with the old values, delete it with --overwrite, or give another --experiment_name."
+        )
+    _check_state(trial)
+
+
+def _check_state(trial: TrialConfig) -> None:
+    record = read_json(trial.run_dir / META_FILE) or {}
+    if record.get("status") in [status for status in Status if status.is_final]:
+        return
+    meta = newest_meta(trial.run_dir / CHECKPOINTS_FOLDER) or {}
+    if lost := meta.get("lost"):
+        more = f" and {len(lost) - _MAX_TOLD} more" if len(lost) > _MAX_TOLD else ""
+        raise UserError(
+            f"{trial.run_dir} cannot be continued: its checkpoint lacks "
+            f"{', '.join(lost[:_MAX_TOLD])}{more}, which the submission has changed since "
+            "init_optimizer_state; begin anew with --overwrite, or give another --experiment_name."
         )
 
 

@@ -174,6 +174,7 @@ class Session:
             "num_devices": config.num_devices,
             "compile_model": config.compile_model,
             "shard_embeddings": config.shard_embeddings,
+            "compat_shims": list(config.compat_plan.shims) if config.compat_plan else None,
             "save_state": config.save_checkpoints,
             "max_global_steps": config.max_global_steps,
         }

@@ -14,6 +14,7 @@ from typing import Any
 
 from finishline.benchmark import NEWEST, definition_for
 from finishline.calibration import DEFAULT_MAX_DRIFT, OnDrift
+from finishline.compat.check import check_sources
 from finishline.devices import count_devices
 from finishline.display import Display, create_display
 from finishline.errors import InfrastructureError, Status, UserError
@@ -57,6 +58,7 @@ class StudyConfig:
       save_checkpoints: whether trials can be resumed.
       torch_compile: whether PyTorch models are compiled.
       shard_embeddings: whether each device holds a part of large embedding tables instead of all.
+      compat: whether published submissions get what they need; see ``finishline.compat``.
       benchmark_version: the version of the benchmark; None is the newest.
       hardware: its class of machines whose budgets apply; None is the usual one.
       executor: what starts the workers.
@@ -85,6 +87,7 @@ class StudyConfig:
     save_checkpoints: bool = True
     torch_compile: bool = False
     shard_embeddings: bool = False
+    compat: bool = True
     benchmark_version: str | None = None
     hardware: str | None = None
     executor: Executor = dataclasses.field(default_factory=LocalExecutor)
@@ -101,6 +104,8 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     submission = find_submission(config.submission_path, config.framework)
     check_submission(submission)
     _check_installed(config.framework)
+    is_local = isinstance(config.executor, LocalExecutor)
+    check_sources(submission.path, is_on=config.compat, checks_packages=is_local)
     version = config.benchmark_version or NEWEST
     workload = definition_for(find_workload(config.workload), version, config.hardware)
     search_space = _search_space_path(config, submission)
@@ -128,6 +133,7 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             save_checkpoints=config.save_checkpoints,
             compile_model=config.torch_compile,
             shard_embeddings=config.shard_embeddings,
+            compat=config.compat,
             benchmark_version=version,
             hardware=config.hardware,
             executor=config.executor,

@@ -1,6 +1,7 @@
 """What one trial is, and how it ended."""
 
 import dataclasses
+import functools
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +11,7 @@ import finishline
 from finishline import harness
 from finishline.benchmark import NEWEST, load_version
 from finishline.calibration import DEFAULT_MAX_DRIFT, OnDrift
+from finishline.compat.plan import Plan, make_plan
 from finishline.errors import Status
 from finishline.executors import Executor, LocalExecutor
 from finishline.host import describe_machine
@@ -43,6 +45,7 @@ class TrialConfig:
       save_checkpoints: whether the trial can be resumed.
       compile_model: whether PyTorch models go through ``torch.compile``.
       shard_embeddings: whether each device holds a part of large embedding tables instead of all.
+      compat: whether the compatibility layer supplies what published submissions need.
       stop_at_target: whether reaching the target ends the trial; False to set targets.
       benchmark_version: the version of the benchmark by whose numbers it goes.
       hardware: the class of machines whose budgets apply; None is the version's usual one.
@@ -67,6 +70,7 @@ class TrialConfig:
     compile_model: bool = False
     shard_embeddings: bool = False
     search_space_path: Path | None = None
+    compat: bool = True
     stop_at_target: bool = True
     benchmark_version: str = NEWEST
     hardware: str | None = None
@@ -92,6 +96,19 @@ class TrialConfig:
         """``on_drift``, or what it is by default."""
         is_local = isinstance(self.executor, LocalExecutor)
         return self.on_drift or (OnDrift.OFF if is_local else OnDrift.WARN)
+
+    @functools.cached_property
+    def compat_plan(self) -> Plan | None:
+        """What the compatibility layer supplies; None if it is off."""
+        if not self.compat:
+            return None
+        submission = self.submission
+        return make_plan(submission.path, submission.framework, self.hyperparameters)
+
+    @property
+    def compat_warnings(self) -> list[str]:
+        """What a person should know of that before trusting the result."""
+        return self.compat_plan.warnings if self.compat_plan else []
 
     def describe(self) -> dict[str, Any]:
         """All of it as JSON: what ``meta.json`` says before the trial starts."""
@@ -130,6 +147,8 @@ class TrialConfig:
             "save_checkpoints": self.save_checkpoints,
             "torch_compile": self.compile_model,
             "shard_embeddings": self.shard_embeddings,
+            "compat": self.compat,
+            "compat_shims": list(self.compat_plan.shims) if self.compat_plan else [],
             "stop_at_target": self.stop_at_target,
             "data_dir": str(self.data_dir),
             **self.executor.describe(),

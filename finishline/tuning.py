@@ -5,7 +5,7 @@ A search space is a JSON file in one of two forms::
     {"learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"},
      "beta1": {"feasible_points": [0.9, 0.95]}}
 
-    [{"learning_rate": 1e-3, "beta1": 0.9}, {"learning_rate": 2e-3, "beta1": 0.95}]
+    [{"learning_rate": 1e-3, "beta1": 0.9}, {"learning_rate": 2e-3, "grad_clip": 1.0}]
 
 Points of the first form are quasi-random (scrambled Halton); those of the second are drawn from the
 list without replacement.
@@ -18,7 +18,7 @@ import functools
 import json
 import keyword
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ Point = dict[str, Any]
 
 SCALINGS = ("linear", "log")
 _RANGE_KEYS = ("min", "max", "scaling")
+# How alike two names are if one is the other misspelt; beta1 and beta2 are less.
+_MISSPELT = 0.82
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,17 +182,21 @@ def _check_points(path: Path, points: Sequence[Any]) -> tuple[Point, ...]:
                 f"{path}, point {number} is {point!r}; each point must be an object with a value "
                 "for every hyperparameter."
             )
-        for name in sorted(points[0].keys() ^ point.keys()):
-            which = "lacks" if name in points[0] else "alone has"
-            near = _nearest(name, (points[0].keys() | point.keys()) - {name}, "; did you mean {}")
-            raise UserError(
-                f"{path}, point {number} {which} the hyperparameter {name!r}{near}; give all "
-                "points the same names as the first."
-            )
+        _check_misspelt(path, number, points[0].keys(), point.keys())
+        _check_names(path, point)
         for name, value in point.items():
             _check_value(path, f"{name!r} of point {number}", value)
-    _check_names(path, points[0])
     return tuple(points)
+
+
+def _check_misspelt(path: Path, number: int, first: Set[str], names: Set[str]) -> None:
+    """Points may have hyperparameters of their own, but not under almost the same name."""
+    for name in sorted(names - first):
+        for similar in difflib.get_close_matches(name, first - names, n=1, cutoff=_MISSPELT):
+            raise UserError(
+                f"{path}, point {number} has the hyperparameter {name!r} where the first has "
+                f"{similar!r}; call it the same in all points."
+            )
 
 
 def _parse_dimension(path: Path, name: str, spec: Any) -> Range | Choice:

@@ -5,6 +5,7 @@ Until the referee says ``start``, only harness code runs; from then on the refer
 whenever this process does.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -20,6 +21,7 @@ from finishline.compat.layer import Layer
 from finishline.errors import SubmissionError
 from finishline.exchange import full_folder_is_told
 from finishline.feed import Feed, Keys
+from finishline.fingerprint import Fingerprint, changed
 from finishline.frameworks.base import Ranks, create_runtime, join_ranks
 from finishline.tether import die_with_parent
 from finishline.trainer import Pace, StopTraining, Trainer
@@ -107,6 +109,7 @@ class Worker:
         )
         trainer.clock_readings = {**start["clock_readings"], "resumed_at": started_at}
         trainer.init_optimizer_state(*self._fresh.pop())
+        self._rebuilt_at_first = self._rebuilt(trainer)
         position = self._restore(trainer, start["resume"])
         trainer.feed = self._open_feed(batch_size, position)
         pace = Pace(self._ranks, self._definition.eval_period_time_sec, setup.max_global_steps)
@@ -167,6 +170,7 @@ class Worker:
             position=trainer.feed.position,
             last_because=last_because,
             not_saved=not_saved,
+            lost=changed(self._rebuilt_at_first, self._rebuilt(trainer)),
             data_wait_sec=trainer.feed.wait_seconds,
         )
         reply = self._channel.receive()
@@ -174,6 +178,14 @@ class Worker:
         if self._ranks.world_size > 1:
             self._tell_ranks(reply)
         return self._obey(trainer, reply)
+
+    def _rebuilt(self, trainer: Trainer) -> dict[str, Fingerprint]:
+        """How that looks now which a resume would not load, but have as it is at first."""
+        if not self._setup.save_state:
+            return {}
+        known = self._runtime.restored_ids(trainer.params)
+        parts = self._runtime.unsaved(trainer.optimizer_state)
+        return {name: Fingerprint(value, known) for name, value in parts.items()}
 
     def _save_state(self, trainer: Trainer) -> list[str]:
         if not self._setup.save_state:
@@ -213,15 +225,15 @@ class Worker:
 def ask_batch_size(submission: Any, workload_name: str) -> Any:
     """The submission's batch size for ``workload_name``.
 
-    A submission that does not know the workload is asked for the workload's stand-in instead.
+    A submission that does not know the workload is asked for the workload's stand-in instead, and
+    one that does not know that for the workload that all know.
     """
-    from finishline.workload import find_workload
+    from finishline.workload import EVERYONES_WORKLOAD, find_workload
 
-    stand_in = find_workload(workload_name).batch_size_name
-    try:
-        return submission.get_batch_size(workload_name)
-    except (ValueError, KeyError):
-        return submission.get_batch_size(stand_in)
+    for name in (workload_name, find_workload(workload_name).batch_size_name):
+        with contextlib.suppress(ValueError, KeyError):
+            return submission.get_batch_size(name)
+    return submission.get_batch_size(EVERYONES_WORKLOAD)
 
 
 def check_batch_size(batch_size: Any, num_train_examples: int, num_devices: int) -> None:

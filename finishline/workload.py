@@ -24,6 +24,9 @@ from finishline.data.sources import Source
 from finishline.errors import UserError
 from finishline.spec import LossType
 
+# The name of a workload for which every published submission has a batch size.
+EVERYONES_WORKLOAD = "mnist"
+
 
 @runtime_checkable
 class Dataset(Protocol):
@@ -187,7 +190,7 @@ class WorkloadDefinition:
     quirks: frozenset[str] = frozenset()
     matmul_precision: str = "highest"
     task: str = ""
-    batch_size_name: str = "mnist"
+    batch_size_name: str = EVERYONES_WORKLOAD
     is_embedded: bool = False
 
     def variant(self, name: str, **overrides: Any) -> "WorkloadDefinition":

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -49,6 +49,10 @@ class WorkloadView(spec.Workload):
         self._default_dropout_rate = definition.dropout_rate
         self._smooths_labels = definition.smooths_labels
         self._output_layer: str | None = None
+
+    def set_default_dropout_rate(self, rate: float) -> None:
+        """Makes ``rate`` what ``model_fn`` takes where it is given none."""
+        self._default_dropout_rate = rate
 
     def is_output_params(self, param_key: str) -> bool:
         """Whether ``param_key``, with '.' or '/' between its parts, is in the output layer."""
@@ -110,6 +114,15 @@ class Runtime(Protocol):
     def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
         """Writes the optimizer state and the random generators; returns what cannot be saved."""
 
+    def restored_ids(self, params: Any) -> Set[int]:
+        """Ids of what a resume brings back by itself: the workload, and a model that changes."""
+
+    def unsaved(self, optimizer_state: Any) -> Mapping[str, Any]:
+        """What ``save_state`` cannot save and ``load_state`` takes from a fresh state, by name.
+
+        That is right as long as a fresh state has the same.
+        """
+
     def load_state(self, optimizer_state: Any, path: Path) -> Any:
         """The saved state in the structure of ``optimizer_state``, a freshly initialised one."""
 
@@ -134,6 +147,7 @@ def create_runtime(
     num_devices: int = 1,
     compile_model: bool = False,
     shard_embeddings: bool = False,
+    module: str | None = None,
 ) -> Runtime:
     """The runtime of ``framework``; imports the framework.
 
@@ -145,9 +159,10 @@ def create_runtime(
       compile_model: whether a PyTorch model goes through ``torch.compile``.
       shard_embeddings: whether each device holds a part of the parameters that the model declares
         in ``sharded_parameters``, instead of all of them. Needs several devices.
+      module: the module with another class ``Runtime`` than the framework's usual one, or None.
     """
-    module = importlib.import_module(f"finishline.frameworks.{framework}.runtime")
-    return module.Runtime(
+    name = module or f"finishline.frameworks.{framework}.runtime"
+    return importlib.import_module(name).Runtime(
         definition,
         num_examples,
         num_devices=num_devices,

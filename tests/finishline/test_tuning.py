@@ -112,9 +112,9 @@ def ranged(**changes):
         ({"_lr": {"feasible_points": [1]}}, ["'_lr'"]),
         ([1], ["point 1", "object"]),
         ([{}], ["point 1"]),
-        ([{"lr": 1}, {"lr": 1, "b": 2}], ["point 2", "alone has", "'b'"]),
-        ([{"lr": 1, "b": 2}, {"lr": 1}], ["point 2", "lacks", "'b'"]),
-        ([{"lrate": 1}, {"lrat": 1}], ["point 2", "did you mean 'lrate'"]),
+        ([{"warmup": 1}, {"warmpu": 2}], ["point 2", "'warmpu'", "'warmup'"]),
+        ([{"lr": 1}, {"lr": 1, "lambda": 2}], ["'lambda'", "letters"]),
+        ([{"lrate": 1}, {"lrat": 1}], ["point 2", "'lrat'", "'lrate'"]),
         ('[{"lr": NaN}]', ["'lr'", "point 1", "nan"]),
     ],
 )

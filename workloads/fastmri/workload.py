@@ -36,6 +36,7 @@ FASTMRI = WorkloadDefinition(
         origin="generated",
         disk_bytes=31_000_000,
     ),
+    batch_size_name="fastmri",
     **published("fastmri"),
 )
 
@@ -65,5 +66,6 @@ WORKLOADS = (
         step_hint=400,
         eval_batch_size=256,
         num_eval_train_examples=256,
+        batch_size_name="mnist",
     ),
 )

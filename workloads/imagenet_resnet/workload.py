@@ -31,6 +31,7 @@ RESNET = WorkloadDefinition(
     # Of 32 x 32 pixels the stem leaves 8 x 8. The stem for small images takes four times as long.
     mini_model={"stage_sizes": (1, 1, 1, 1), "width": 16, "num_classes": MINI_NUM_CLASSES},
     quirk_models={"same_padding": {"same_padding": True}},
+    batch_size_name="imagenet_resnet",
     **published("imagenet_resnet"),
 )
 
@@ -52,5 +53,6 @@ WORKLOADS = (
         step_hint=400,
         eval_batch_size=600,
         num_eval_train_examples=600,
+        batch_size_name="mnist",
     ),
 )

@@ -190,6 +190,7 @@ class Runtime:
     def snapshot(self, params: Any, model_state: Any) -> dict[str, np.ndarray]:
         """See ``base.Runtime.snapshot``."""
         try:
+            params, model_state = self._plain(params, model_state)
             variables = {"params": params, **(model_state or {})}
             flat = flax.traverse_util.flatten_dict(variables, sep="/")
             return {name: np.asarray(leaf) for name, leaf in jax.device_get(flat).items()}
@@ -197,6 +198,10 @@ class Runtime:
             raise SubmissionError(
                 f"The returned parameters and model state are no nested dicts of arrays: {error}."
             ) from error
+
+    def _plain(self, params: Any, model_state: Any) -> tuple[Any, Any]:
+        """Parameters and model state in the model's own shapes, which a submission may change."""
+        return params, model_state
 
     def load_snapshot(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
         """See ``base.Runtime.load_snapshot``."""
@@ -216,6 +221,17 @@ class Runtime:
         kept = {str(i): jax.device_get(leaf) for i, leaf in enumerate(leaves) if _is_data(leaf)}
         path.write_bytes(flax.serialization.msgpack_serialize(kept))
         return [f"leaf {i}: {leaf!r:.60}" for i, leaf in enumerate(leaves) if not _is_data(leaf)]
+
+    def restored_ids(self, params: Any) -> set[int]:
+        """See ``base.Runtime.restored_ids``."""
+        del params  # arrays do not change
+        return {id(self.workload)}
+
+    def unsaved(self, optimizer_state: Any) -> dict[str, Any]:
+        """See ``base.Runtime.unsaved``."""
+        leaves, structure = jax.tree.flatten(optimizer_state)
+        functions = {f"leaf {i}": leaf for i, leaf in enumerate(leaves) if not _is_data(leaf)}
+        return {"the structure of the state": structure, **functions}
 
     def load_state(self, optimizer_state: Any, path: Path) -> Any:
         """See ``base.Runtime.load_state``."""

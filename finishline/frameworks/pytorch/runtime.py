@@ -20,7 +20,7 @@ from finishline.frameworks.pytorch.layers import BatchNorm2d
 from finishline.frameworks.pytorch.losses import compute_loss
 from finishline.frameworks.pytorch.metrics import metric_sums
 from finishline.frameworks.pytorch.roles import parameter_types
-from finishline.frameworks.pytorch.state import pack, unpack
+from finishline.frameworks.pytorch.state import Packer, pack, unpack
 from finishline.workload import WorkloadDefinition
 
 _CALLS_IN_FLIGHT = 2
@@ -105,6 +105,8 @@ class Runtime:
         self.workload = PyTorchWorkload(output_layer, definition, num_examples)
         self._events: list[torch.cuda.Event] = []
         self._spec: SnapshotSpec = {}
+        # The model that init_model has made, of which optimizer states may hold parameters.
+        self._trained: nn.Module | None = None
 
     def init_model(self, seed: int, example: NumpyBatch) -> tuple[nn.Module, None]:
         """See ``base.Runtime.init_model``."""
@@ -116,7 +118,9 @@ class Runtime:
             name: spec.ShapeTuple(tuple(p.shape)) for name, p in model.named_parameters()
         }
         self.workload.model_params_types = parameter_types(model)
-        return self._to_device(model), None
+        placed = self._to_device(model)
+        self._trained = _unwrapped(placed)
+        return placed, None
 
     def blank_model(self, example: NumpyBatch) -> tuple[nn.Module, None]:
         """See ``base.Runtime.blank_model``."""
@@ -202,14 +206,27 @@ class Runtime:
 
     def save_state(self, optimizer_state: Any, path: Path) -> list[str]:
         """See ``base.Runtime.save_state``."""
-        packed, not_saved = pack(optimizer_state)
+        packed, not_saved = pack(optimizer_state, self._trained)
         torch.save({"optimizer_state": packed, "generators": _generator_states()}, path)
         return not_saved
+
+    def restored_ids(self, params: nn.Module) -> set[int]:
+        """See ``base.Runtime.restored_ids``."""
+        modules = [params, *params.modules()] if isinstance(params, nn.Module) else []
+        parameters = [p for module in modules for p in module.parameters(recurse=False)]
+        return {id(part) for part in [self.workload, *modules, *parameters]}
+
+    def unsaved(self, optimizer_state: Any) -> dict[str, Any]:
+        """See ``base.Runtime.unsaved``."""
+        packer = Packer(self._trained)
+        packer.pack(optimizer_state)
+        types = {f"the type of {path}": kind for path, kind in packer.types.items()}
+        return {**types, **packer.not_saved}
 
     def load_state(self, optimizer_state: Any, path: Path) -> Any:
         """See ``base.Runtime.load_state``."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
-        restored = unpack(optimizer_state, saved["optimizer_state"])
+        restored = unpack(optimizer_state, saved["optimizer_state"], self._trained)
         _set_generator_states(saved["generators"])
         return restored
 
