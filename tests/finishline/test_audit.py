@@ -95,6 +95,16 @@ def test_report_for_people(finished):
     assert last == "1 trial audited: 1 sound, 0 sound with warnings, 0 not sound."
 
 
+def test_trial_that_has_not_ended(copied, audit):
+    run = copied("pytorch")
+    log = run.path / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:-1]))
+    found = audit(run)
+    assert "unfinished" in warnings(found)
+    assert found.measured == ()
+
+
 def test_snapshot_is_kept_without_checkpoints(copied):
     run = copied("pytorch")
     assert (run.path / TARGET_SNAPSHOT_FILE).is_file()
