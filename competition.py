@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline, drift_flags, executor_flags
+from finishline import commandline, compat_flags, drift_flags, executor_flags
 from finishline.suites import all_suites
 
 flags.DEFINE_string("config", None, "TOML file with flags, by name and without dashes.")
@@ -48,7 +48,6 @@ flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.comp
 flags.DEFINE_bool(
     "shard_embeddings", False, "Let each device hold a part of large embedding tables, not all."
 )
-flags.DEFINE_bool("compat", True, "See submission_runner.py.")
 flags.DEFINE_string(
     "benchmark_version",
     None,
@@ -60,6 +59,7 @@ flags.DEFINE_string(
     None,
     "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
 )
+compat_flags.define()
 drift_flags.define()
 executor_flags.define()
 flags.DEFINE_string(
@@ -96,7 +96,7 @@ def main(argv: list[str]) -> int:
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
         shard_embeddings=FLAGS.shard_embeddings,
-        compat=FLAGS.compat,
+        compat=compat_flags.is_on(),
         benchmark_version=FLAGS.benchmark_version,
         hardware=FLAGS.hardware,
         on_drift=FLAGS.on_drift,

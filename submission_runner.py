@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline, drift_flags, executor_flags
+from finishline import commandline, compat_flags, drift_flags, executor_flags
 
 flags.DEFINE_enum("framework", None, ["jax", "pytorch"], "Framework of the submission.")
 flags.DEFINE_string("workload", None, "Workload to train, such as digits.")
@@ -52,12 +52,6 @@ flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.comp
 flags.DEFINE_bool(
     "shard_embeddings", False, "Let each device hold a part of large embedding tables, not all."
 )
-flags.DEFINE_bool(
-    "compat",
-    True,
-    "Supply what published AlgoPerf submissions need, such as the package algoperf; see "
-    "docs/compatibility.md.",
-)
 flags.DEFINE_string(
     "benchmark_version",
     None,
@@ -69,6 +63,7 @@ flags.DEFINE_string(
     None,
     "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
 )
+compat_flags.define()
 drift_flags.define()
 executor_flags.define()
 flags.mark_flags_as_required(["framework", "workload", "submission_path"])
@@ -106,7 +101,7 @@ def main(argv: list[str]) -> int:
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
         shard_embeddings=FLAGS.shard_embeddings,
-        compat=FLAGS.compat,
+        compat=compat_flags.is_on(),
         benchmark_version=FLAGS.benchmark_version,
         hardware=FLAGS.hardware,
         executor=executor_flags.executor(),

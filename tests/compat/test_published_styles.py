@@ -65,7 +65,7 @@ def cases():
             yield pytest.param(style, workload, marks=marks, id=f"{style.name}-{workload}")
 
 
-@pytest.mark.parametrize(("style", "workload"), cases())
+@pytest.mark.parametrize(("style", "workload"), list(cases()))
 def test_trains_and_resumes(stepwise, style, workload):
     whole = stepwise.run(style.name, style.framework, workload, steps=style.steps)
     assert whole["shims"] == list(style.shims)
