@@ -51,6 +51,8 @@ lint: setup
 docs: setup
 	JAX_PLATFORMS=cpu $(BIN)/python -m workloads.describe --markdown > docs/workloads.md.new
 	mv docs/workloads.md.new docs/workloads.md
+	$(BIN)/python tests/exploits/attack_table.py > docs/attacks.md.new
+	mv docs/attacks.md.new docs/attacks.md
 
 # What docker/requirements/ pins, with the wheels that pip's indexes offer here. The CPU builds of
 # PyTorch are not on PyPI: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+from finishline.containers import seccomp
 from finishline.ending import Cause, Ending, of_process
 from finishline.launch_environment import PRIVATE_FOLDERS
 
@@ -39,6 +40,7 @@ def main(command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler would make it count
     for name in PRIVATE_FOLDERS:
         os.makedirs(os.environ[name], exist_ok=True)
+    seccomp.restrict()
     worker = subprocess.Popen(command)
     while True:
         pid, status = os.wait()
