@@ -67,7 +67,7 @@ class Exchange:
           RuleViolation: it is no regular file of about that size.
         """
         try:
-            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = self._open(name)
         except OSError as error:
             raise RuleViolation(f"The worker announced {name} but there is none.") from error
         limit = array_bytes + _HEADER_BYTES
@@ -77,6 +77,14 @@ class Exchange:
             raise RuleViolation(f"The worker's {name} is no regular file of at most {limit} bytes.")
         with open(descriptor, "rb") as file:
             return file.read(limit)
+
+    def _open(self, name: str) -> int:
+        # A worker can put a link in the place of the folder, too.
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def put(self, source: Path, name: str) -> None:
         """Copies a file into the folder."""
@@ -91,10 +99,14 @@ class Exchange:
 
     def files(self, pattern: str) -> list[Path]:
         """Regular files that match ``pattern``, links left out."""
+        if self.path.is_symlink():
+            return []
         return sorted(p for p in self.path.glob(pattern) if p.is_file() and not p.is_symlink())
 
     def remove(self) -> None:
         """Deletes the folder."""
+        if self.path.is_symlink():
+            self.path.unlink()
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
