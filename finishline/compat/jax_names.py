@@ -6,7 +6,7 @@ installed version.
 
 import importlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from types import ModuleType
 from typing import Any
 
@@ -58,9 +58,18 @@ RENAMED = {
 }
 
 
-def needed(used: Iterable[Use]) -> Iterator[str]:
-    """The names of the shims for what a submission uses, in order and without repetition."""
-    found = set()
+# A package that published submissions import, and that itself uses names that JAX has removed.
+OLD_PACKAGE = "learned_optimization"
+
+
+def needed(used: Iterable[Use], packages: Set[str] = frozenset()) -> Iterator[str]:
+    """The names of the shims for what a submission uses, in order and without repetition.
+
+    Args:
+      used: the names of libraries in its source.
+      packages: what it imports.
+    """
+    found = {name for name in REMOVED if name.startswith("jax.tree_") and OLD_PACKAGE in packages}
     for use in used:
         parts = use.name.split(".")
         prefixes = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}

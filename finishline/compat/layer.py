@@ -6,10 +6,17 @@ import types
 from pathlib import Path
 from typing import Any
 
-from finishline.compat import jax_names
+from finishline.compat import jax_names, no_tensorflow
 from finishline.compat.check import check_libraries
 from finishline.compat.imports import ApiFinder, OwnFilesFinder
-from finishline.compat.plan import API_PACKAGES, CUDA, DROPOUT, DROPOUT_NAME, PMAP_LAYOUT
+from finishline.compat.plan import (
+    API_PACKAGES,
+    CUDA,
+    DROPOUT,
+    DROPOUT_NAME,
+    PMAP_LAYOUT,
+    TENSORFLOW,
+)
 from finishline.compat.tree import SourceTree
 from finishline.errors import SubmissionError, UserError
 from finishline.submission import load_submission
@@ -73,6 +80,8 @@ class Layer:
         sys.meta_path.insert(0, ApiFinder(API_PACKAGES))
         sys.meta_path.insert(0, OwnFilesFinder(tree.folder, tree.mounted))
         jax_names.supply(self._shims)
+        if TENSORFLOW in self._shims:
+            no_tensorflow.supply()
         if CUDA in self._shims:
             from finishline.compat.cuda import map_to_cpu
 

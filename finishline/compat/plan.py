@@ -18,6 +18,7 @@ DROPOUT_NAME = "dropout_rate"
 DROPOUT = f"{DROPOUT_NAME} by hyperparameter"
 CUDA = "cuda on the CPU"
 MOUNTS = "mounted paths"
+TENSORFLOW = "no TensorFlow"
 _IS_CUDA = re.compile(r"cuda(:\d+)?")
 
 
@@ -78,7 +79,9 @@ def _shims(tree: SourceTree, framework: str) -> Iterator[str]:
         used += [_as_use(foreign.statement) for foreign in tree.foreign]
         if any(use.name == "jax.pmap" for use in used):
             yield PMAP_LAYOUT
-        yield from jax_names.needed(used)
+        yield from jax_names.needed(used, roots)
+        if jax_names.OLD_PACKAGE in roots:
+            yield TENSORFLOW
     elif _names_cuda(tree) and not count_gpus("pytorch"):
         yield CUDA
 
