@@ -29,6 +29,10 @@ IN_BOTH = [algorithm for algorithm in IN_JAX if algorithm in IN_PYTORCH]
 NUM_PARAMETERS = 3 * least_squares.NUM_INPUTS + 1
 _SEED = 7
 
+# By how much parameters of size 1 may differ after 15 steps on two devices and on one, where it is
+# more than rounding: eigenvectors that are not unique.
+DEVICE_TOLERANCES = {"soap": 5e-2}
+
 
 def search_space(algorithm):
     """None for a submission that tunes itself."""
