@@ -47,15 +47,23 @@ class Engine:
     def __init__(self, folder: Path):
         self._folder = folder
         self.host = f"unix://{folder}/socket"
+        self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
         folder = self._folder
         command = ["dockerd", f"--data-root={folder}/data", f"--host={self.host}"]
         command += [f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
         command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
-        with (folder / "log").open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_for(self._answers)
+
+        def is_up() -> bool:
+            if self.process is None or self.process.poll() is not None:
+                with (folder / "log").open("a") as log:
+                    self.process = subprocess.Popen(
+                        command, stdout=log, stderr=log, start_new_session=True
+                    )
+            return self._answers()
+
+        wait_for(is_up)
 
     def _answers(self) -> bool:
         import docker
@@ -66,15 +74,15 @@ class Engine:
         return False
 
     def kill(self) -> None:
-        """Ends it and its containerd at once, as a crash does."""
-        pids = [self.process.pid]
-        with contextlib.suppress(OSError):
-            pids.append(int((self._folder / "exec/containerd/containerd.pid").read_text()))
-        for pid in pids:
+        """Ends it and its containerd at once, as a crash of the machine's services does."""
+        containerd = self._folder / "exec" / "containerd" / "containerd.pid"
+        for pid in (self.process.pid, int(containerd.read_text())):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        (self._folder / "pid").unlink(missing_ok=True)
+        # A new engine would take what is left for one that runs.
+        for path in (self._folder / "pid", containerd):
+            path.unlink(missing_ok=True)
 
     def stop(self) -> None:
         self.process.terminate()

@@ -1,5 +1,6 @@
 """Ten trials in a row leave memory, disk and processes as they were."""
 
+import json
 import os
 import shutil
 import time
@@ -13,6 +14,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIALS = 10
+POINT = {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01, "warmup_factor": 0.05}
 ALLOWED_BYTES = 64 * 2**20  # others use machine and engine, too
 PATIENCE = 300
 
@@ -38,13 +40,16 @@ def state(engine) -> dict[str, set[str]]:
     }
 
 
-def test_ten_trials(engine, worker_image, make_runner):
+def test_ten_trials(engine, worker_image, make_runner, tmp_path):
+    space = tmp_path / "space.json"
+    space.write_text(json.dumps([{**POINT, "learning_rate": 1e-5 * n} for n in range(TRIALS)]))
     before = state(engine)
     memory = shutil.disk_usage("/dev/shm").used
     runner = make_runner(
         framework="pytorch",
         workload="digits",
         submission_path=ROOT / "reference_submissions" / "nadamw",
+        tuning_search_space=space,
         num_tuning_trials=TRIALS,
         max_global_steps=3,
         executor="docker",
