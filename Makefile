@@ -15,7 +15,7 @@ setup: $(STAMP)
 $(STAMP): setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,digits,criteo1tb,fastmri,imagenet,submissions,check,docker,report,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,digits,criteo1tb,fastmri,imagenet,submissions,compat,check,docker,report,test]'
 	touch $@
 
 demo: setup
@@ -32,8 +32,12 @@ suite-mini: setup
 	$(BIN)/python competition.py --submissions=nadamw --suite=mini \
 	  --num_tuning_trials=1 --experiment_name=suite-mini
 
+# What neither measures times nor counts processes runs side by side.
+SIDE_BY_SIDE := $(addprefix tests/,data frameworks reference_submissions scoring workloads)
+QUICK := $(BIN)/python -m pytest -m 'not slow and not docker'
 test: setup
-	$(BIN)/python -m pytest -m 'not slow and not docker'
+	OMP_NUM_THREADS=1 $(QUICK) -n auto --dist worksteal $(SIDE_BY_SIDE)
+	$(QUICK) $(SIDE_BY_SIDE:%=--ignore=%)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m 'slow and not docker'
