@@ -42,7 +42,9 @@ def run(config: CompetitionConfig) -> int:
     from scoring.versions import Benchmark
 
     if not isinstance(config.executor, LocalExecutor):
-        config = _with_images(config)
+        from finishline.containers.competing import make_executors
+
+        config = dataclasses.replace(config, executors=make_executors(config))
     trials = plan(config)
     print(f"{len(trials)} trials in {config.root}", flush=True)
     seals = Seals()
@@ -73,14 +75,6 @@ def run(config: CompetitionConfig) -> int:
     print_leaderboard(score_directory(config.root, results, options))
     print(f"Leaderboard: {results / 'leaderboard.html'}\nRecords: {config.root}")
     return int(any(recorded_status(trial.run_dir) not in _REGULAR for _, trial in trials))
-
-
-def _with_images(config: CompetitionConfig) -> CompetitionConfig:
-    """The same competition with an image for each submission, once all else has been checked."""
-    from finishline.containers.competing import make_executors
-
-    executors = make_executors(config, [trial for _, trial in plan(config)])
-    return dataclasses.replace(config, executors=executors)
 
 
 def _import_page() -> None:
@@ -188,7 +182,6 @@ def trial_command(study: StudyConfig, trial: TrialConfig) -> list[str]:
         "save_checkpoints": study.save_checkpoints,
         "torch_compile": study.torch_compile,
         "shard_embeddings": study.shard_embeddings,
-        "compat": study.compat,
         "benchmark_version": study.benchmark_version,
         "hardware": study.hardware,
         "on_drift": study.on_drift,

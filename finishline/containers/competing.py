@@ -2,29 +2,28 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
 from docker.models.images import Image
 
 from finishline import devices
-from finishline.competition import CompetitionConfig
+from finishline.competition import CompetitionConfig, plan
 from finishline.containers.engine import connect
 from finishline.containers.executor import DockerExecutor
 from finishline.containers.image import DEFAULT_BASE, WorkerImage, find_worker, get_image
 from finishline.containers.lock import Lock
 from finishline.containers.submission_image import Extras, get_submission_image, lock_of
 from finishline.records import read_json, write_json
-from finishline.trial import TrialConfig
 
 IMAGES_FILE = "images.json"  # in the folder of the competition
 
 
-def make_executors(
-    config: CompetitionConfig, trials: Sequence[TrialConfig]
-) -> dict[Path, DockerExecutor]:
-    """Makes the images that ``trials`` need, and records them in the folder of the competition.
+def make_executors(config: CompetitionConfig) -> dict[Path, DockerExecutor]:
+    """Makes the images of a competition, and records them in its folder.
+
+    All that can be checked before is: bad names are told at once, not after the build.
 
     Returns:
       What starts the workers of a submission, by the path that the competition knows it by.
@@ -32,11 +31,13 @@ def make_executors(
     Raises:
       UserError: an image cannot be had; one sentence says why.
     """
-    # What needs no engine is checked first.
-    extras = {path: Extras.read(path) for path in config.submission_paths}
+    not_made = dataclasses.replace(_asked_for(config), image="")
+    planned = plan(dataclasses.replace(config, executor=not_made))
+    frameworks = tuple(sorted({trial.submission.framework for _, trial in planned}))
+    extras = {path: Extras.read(path) for path in (Path(s.submission_path) for s, _ in planned)}
     tell = functools.partial(print, flush=True)
     client = connect()
-    worker = _worker_image(client, config, trials, tell)
+    worker = _worker_image(client, config, frameworks, tell)
     record = _Record(config.root / IMAGES_FILE)
     executors = {}
     for path, wanted in extras.items():
@@ -55,11 +56,10 @@ def _asked_for(config: CompetitionConfig) -> DockerExecutor:
 def _worker_image(
     client: docker.DockerClient,
     config: CompetitionConfig,
-    trials: Sequence[TrialConfig],
+    frameworks: tuple[str, ...],
     tell: Callable[[str], None],
 ) -> Image:
     executor = _asked_for(config)
-    frameworks = tuple(sorted({trial.submission.framework for trial in trials}))
     if executor.image:
         return find_worker(client, executor.image, frameworks, tell)
     has_gpus = executor.limits.gpus != () and any(map(devices.count_gpus, frameworks))

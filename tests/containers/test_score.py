@@ -38,7 +38,7 @@ def test_help_has_the_flags_of_competition():
     _, other = run("--help", script=[sys.executable, str(ROOT / "competition.py")])
     flags = {line.split(":")[0] for line in other.splitlines() if line.startswith("  --")}
     assert flags == {line.split(":")[0] for line in output.splitlines() if line.startswith("  --")}
-    assert "--docker_memory" in flags
+    assert "  --docker_memory" in flags
 
 
 def test_no_engine_is_told_before_anything_is_written(tmp_path):
