@@ -182,6 +182,7 @@ def trial_command(study: StudyConfig, trial: TrialConfig) -> list[str]:
         "save_checkpoints": study.save_checkpoints,
         "torch_compile": study.torch_compile,
         "shard_embeddings": study.shard_embeddings,
+        "compat": study.compat,
         "benchmark_version": study.benchmark_version,
         "hardware": study.hardware,
         "on_drift": study.on_drift,
