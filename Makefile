@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo demo-short suite-mini test test-slow test-docker lint docs lock apptainer bench bench-pipelines targets \
+.PHONY: setup demo demo-short suite-mini test test-slow test-docker lint docs lock apptainer bench bench-pipelines submissions targets \
   clean
 
 setup: $(STAMP)
@@ -75,6 +75,21 @@ bench: setup
 
 bench-pipelines: setup
 	$(BIN)/python -m benchmarks.pipelines --output=docs/pipelines.md
+
+# The reference submissions on three small workloads of different kinds: hours. Two competitions,
+# because those that tune themselves run by other rules.
+SELF_TUNING := nadamw_sequential learning_rate_free
+EXTERNAL := $(filter-out template $(SELF_TUNING),$(notdir $(wildcard reference_submissions/*)))
+comma := ,
+as_list = $(subst $() ,$(comma),$(strip $(1)))
+COMPETE := $(BIN)/python competition.py --workloads=criteo1tb_mini,cifar_mini,fastmri_mini
+submissions: setup
+	$(COMPETE) --submissions=$(call as_list,$(EXTERNAL)) --num_tuning_trials=1 \
+	  --experiment_name=submissions
+	$(COMPETE) --submissions=$(call as_list,$(SELF_TUNING)) --tuning_ruleset=self \
+	  --num_tuning_trials=1 --experiment_name=submissions-self
+	$(BIN)/python -m benchmarks.submissions experiments/submissions experiments/submissions-self \
+	  --output=docs/submissions.md
 
 targets: setup
 	$(BIN)/python -m finishline.target_setting
