@@ -110,7 +110,7 @@ def test_scalars_are_logged_now_and_then_and_without_a_synchronisation(history):
     rows = history.run.logger.rows
     assert 0 < len(rows) <= history.run.step / 10
     for _, metrics in rows:
-        if history.submission[0] != "template":  # which shows the least that there must be
+        if hasattr(history.run.module, "recipe"):  # a plain one shows the least that there must be
             assert {"loss", "grad_norm", "learning_rate"} <= metrics.keys()
         on_device = metrics.keys() - {"learning_rate"}
         assert not any(isinstance(metrics[name], float) for name in on_device)
