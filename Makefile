@@ -59,7 +59,7 @@ docs: setup
 	mv docs/attacks.md.new docs/attacks.md
 
 # What docker/requirements/ pins, with the wheels that pip's indexes offer here. The CPU builds of
-# PyTorch are not on PyPI: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# PyTorch are in an index of its own, which PIP_EXTRA_INDEX_URL can name.
 LOCK_PYTHON := 3.11
 LOCK_DEVICE := cpu
 lock: setup
