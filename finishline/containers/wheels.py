@@ -82,8 +82,8 @@ def _download(lock: Lock, platform: Platform, folder: Path) -> None:
     if done.returncode != 0:
         raise UserError(
             f"pip cannot download the locked packages ({_last_error(done.stderr)}); check the "
-            "network and pip's indexes; the CPU builds of PyTorch are in an index of its own, which "
-            "PIP_EXTRA_INDEX_URL can name."
+            "network and pip's indexes; the CPU builds of PyTorch are in an index of its own, "
+            "which PIP_EXTRA_INDEX_URL can name."
         )
 
 
