@@ -27,6 +27,8 @@ class Runtime(runtime.Runtime):
             )
         super().__init__(*args, num_devices=num_devices, **kw)
         self._num_devices = num_devices
+        # What is on one device jax.pmap shares out as it needs it, but nothing that is on several.
+        self._key_placement = None
 
     def init_model(self, seed: int, example: NumpyBatch) -> tuple[Any, Any]:
         """See ``base.Runtime.init_model``."""

@@ -88,3 +88,19 @@ def test_trains_and_resumes(stepwise, style, workload):
     )
     assert resumed["steps"] == [step for step in whole["steps"] if step > 96]
     assert resumed["losses"] == pytest.approx(whole["losses"][3:], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pmap_layout", "jit_layout"])
+def test_two_devices(stepwise, name):
+    whole = stepwise.run(name, "jax", "digits", steps=64, num_devices=2)
+    assert whole["losses"][-1] < 0.5 * whole["initial_loss"]
+    resumed = stepwise.run(
+        name,
+        "jax",
+        "digits",
+        steps=64,
+        num_devices=2,
+        resumed_from=str(whole["out"] / "step_32"),
+    )
+    assert resumed["losses"] == pytest.approx(whole["losses"][1:], rel=1e-3)

@@ -101,6 +101,7 @@ class Runtime:
             self._replicated = NamedSharding(mesh, PartitionSpec())
             self._sharded_chunk = NamedSharding(mesh, PartitionSpec(None, "batch"))
             self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
+        self._key_placement = self._replicated
         self._sharded_parameters: tuple[tuple[str, ...], ...] = ()
         if shard_embeddings and num_devices > 1:
             self._sharded_parameters = getattr(self._model, "sharded_parameters", ())
@@ -171,7 +172,7 @@ class Runtime:
 
     def step_keys(self, rows: np.ndarray) -> Iterable[Any]:
         """See ``base.Runtime.step_keys``."""
-        return _unstack(rows, self._replicated)
+        return _unstack(rows, self._key_placement)
 
     def throttle(self, params: Any) -> None:
         """See ``base.Runtime.throttle``.
