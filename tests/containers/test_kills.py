@@ -153,7 +153,7 @@ def kill(who, process, engine):
 
 
 def left(engine, attempts_before) -> set[str]:
-    found = {f"container {one.id}" for one in engine.client.containers.list(all=True)}
+    found = {f"container {one['Id']}" for one in engine.client.api.containers(all=True)}
     found |= {f"volume {one.id}" for one in engine.client.volumes.list()}
     attempts = {str(path) for path in Path("/dev/shm").glob("*finishline.attempt-*")}
     return found | (attempts - attempts_before)
