@@ -61,20 +61,20 @@ def watch(attempt: Path) -> None:
         signal.signal(number, signal.SIG_IGN)
     if sys.stdin.buffer.read() == _CLEAN:
         return
-    for _ in range(_ROUNDS):
-        _clean(attempt)
-        time.sleep(_PERIOD)
-
-
-def _clean(attempt: Path) -> None:
     deadline = time.monotonic() + _PATIENCE
+    for _ in range(_ROUNDS):
+        _clean(attempt, deadline)
+        time.sleep(_PERIOD)
+    remove_folder(attempt)  # also without an engine
+
+
+def _clean(attempt: Path, deadline: float) -> None:
     while time.monotonic() < deadline:
         try:
             with contextlib.closing(connect()) as client:
                 return remove_attempt(client, attempt)
         except (UserError, *ENGINE_ERRORS):
             time.sleep(_PERIOD)
-    remove_folder(attempt)
 
 
 if __name__ == "__main__":
