@@ -36,13 +36,21 @@ Event = dict[str, Any]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes ``path`` so that at any moment it has the old content or the new one, on the disk."""
+    """Writes ``path`` so that at any moment it has the old content or the new one, on the disk.
+
+    Raises:
+      OSError: the disk is full or cannot be written; what there was stays, and nothing is added.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NADAMW = ROOT / "reference_submissions" / "nadamw"
+TEMPLATE = ROOT / "reference_submissions" / "template"
 
 
 @pytest.fixture
@@ -19,13 +19,13 @@ def configuration(tmp_path, data_dir):
     """Two submissions, one of which fails in its third step, in a TOML file."""
     for name in ("good", "failing"):
         (tmp_path / name / "pytorch").mkdir(parents=True)
-        source = (NADAMW / "pytorch" / "submission.py").read_text()
+        source = (TEMPLATE / "pytorch" / "submission.py").read_text()
         if name == "failing":
             source = source.replace(
                 "next(input_queue)", "next(input_queue) if global_step < 3 else 1 / 0"
             )
         (tmp_path / name / "pytorch" / "submission.py").write_text(source)
-        space = (NADAMW / "tuning_search_space.json").read_text()
+        space = (TEMPLATE / "tuning_search_space.json").read_text()
         (tmp_path / name / "tuning_search_space.json").write_text(space)
     path = tmp_path / "competition.toml"
     path.write_text(

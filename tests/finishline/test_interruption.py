@@ -430,6 +430,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(make_digits_runner, p
 
 
 GIVING_UP = """
+from finishline import spec
+
 _update = update_params
 
 def update_params(global_step, **arguments):
@@ -488,7 +490,11 @@ def test_what_a_dead_worker_was_charged_stays_charged(tmp_path):
 
 
 def ended_by_death(seconds: float) -> dict[str, object]:
-    return {"status": Status.INFRASTRUCTURE_ERROR, "ledger": {Account.SUBMISSION: seconds}}
+    return {
+        "status": Status.INFRASTRUCTURE_ERROR,
+        "message": "The worker was killed.",
+        "ledger": {Account.SUBMISSION: seconds},
+    }
 
 
 def test_a_process_killed_while_frozen_has_broken_no_rule():
@@ -602,8 +608,8 @@ def test_a_full_disk_corrupts_nothing(make_runner, tmp_path, data_dir):
         )
         runner.experiment = disk / "run"
         code, output = runner.run()
-        assert "was not written" in output
-        assert code in (Status.BUDGET_SPENT.exit_code, Status.TARGET_REACHED.exit_code)
+        assert "was not written" in output, output
+        assert code in (Status.BUDGET_SPENT.exit_code, Status.TARGET_REACHED.exit_code), output
         assert runner.events_of("evaluation")
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
