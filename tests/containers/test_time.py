@@ -1,8 +1,8 @@
 """A container costs no time: submission times are those of this machine, within 2 %.
 
-Pairs of the same training, one after the other, so that a machine that drifts meets both. The median
-is the measurement, and is printed. On a shared machine single pairs differ by 10 % and more, so what
-is asserted is that the best pair is within 2 % and that the median is not far off.
+Pairs of the same training, one after the other, so that a machine that drifts meets both. The
+median is the measurement, and is printed. On a shared machine single pairs differ by 10 % and
+more, so what is asserted is that the best pair is within 2 % and the median is not far off.
 """
 
 import math
