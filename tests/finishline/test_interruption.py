@@ -71,8 +71,10 @@ def _factor(step):
 """
 NOTING_BY_FRAMEWORK = {
     "jax": """
-def learning_rate_schedule(hyperparameters, step_hint):
+def _schedule(hyperparameters, step_hint):
     return lambda step: hyperparameters.learning_rate * _factor(step)
+
+recipe.warmup_cosine = _schedule
 
 def init_optimizer_state(*arguments):
     return _init(*arguments), np.zeros(2**22, np.float32)
@@ -83,8 +85,7 @@ def update_params(optimizer_state, **arguments):
     return (inner, ballast), params, model_state
 """,
     "pytorch": """
-def learning_rate_factor(step, warmup_steps, decay_steps):
-    return _factor(step)
+recipe.warmup_cosine = lambda hyperparameters, step_hint: _factor
 
 def init_optimizer_state(*arguments):
     return _init(*arguments) | {"ballast": torch.zeros(2**22)}
