@@ -41,7 +41,7 @@ test: setup
 	$(QUICK) $(SIDE_BY_SIDE:%=--ignore=%)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m 'slow and not docker'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not docker' -n auto --dist worksteal
 
 # Needs a Docker engine, or root to start one for the tests; see tests/engine_fixtures.py.
 test-docker: setup
