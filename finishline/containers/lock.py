@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docker" / "requirements"
 CONSTRAINTS = ROOT / "constraints.txt"
 DEVICES = ("cpu", "gpu")
-# Packages that reading prepared training data needs, beyond those of the framework.
-_DATA_EXTRAS = ("imagenet",)
+# What a worker needs beyond its framework: to read prepared training data, and for submissions, our
+# own and those written for AlgoPerf.
+_EXTRAS = {"jax": ("imagenet", "compat"), "pytorch": ("imagenet", "submissions")}
 
 _PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?P<hashes>( +--hash=sha256:\w{64})*) *$")
 
@@ -200,7 +201,7 @@ def harness_requirements(framework: str, device: str) -> list[str]:
     parser.read(ROOT / "setup.cfg")
     extras = parser["options.extras_require"]
     lists = [parser["options"]["install_requires"], extras[f"{framework}_{device}"]]
-    lists += [extras[name] for name in _DATA_EXTRAS]
+    lists += [extras[name] for name in _EXTRAS[framework]]
     lines = [line.strip() for text in lists for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
