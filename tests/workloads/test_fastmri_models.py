@@ -220,6 +220,7 @@ def test_torch_compile_takes_the_whole_model(name):
     model = model_pytorch.Model(**small_model(name))
     inputs = {"inputs": torch.randn(2, 17, 16)}
     expected = model(inputs, dropout_rate=0.0)
+    torch.compiler.reset()  # each test has a cache of its own
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(inputs, dropout_rate=0.0), expected)
     assert compiled(inputs, dropout_rate=0.2).shape == expected.shape

@@ -244,6 +244,7 @@ def test_compiled_as_one_graph_it_is_the_same(name):
     torch.compiler.reset()
     models = [model_pytorch.Model(**config) for _ in range(2)]
     # All of the compiler but the generation of C++, which takes a minute.
+    torch.compiler.reset()  # each test has a cache of its own
     compiled = torch.compile(models[1], fullgraph=True, backend="aot_eager_decomp_partition")
     for train, updates in ((True, True), (True, False), (False, True)):
         for model in models:
