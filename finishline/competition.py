@@ -12,6 +12,7 @@ from finishline.executors import Executor, LocalExecutor
 from finishline.frameworks import FRAMEWORKS
 from finishline.study import DEFAULT_NUM_TRIALS, StudyConfig, plan_study
 from finishline.submission import (
+    REFERENCE_SUBMISSIONS,
     check_submission,
     find_submission,
     is_submission_folder,
@@ -19,8 +20,6 @@ from finishline.submission import (
 )
 from finishline.trial import TrialConfig
 from finishline.workload import find_workload
-
-_REFERENCE = Path(__file__).resolve().parent.parent / "reference_submissions"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,9 +174,9 @@ def _resolve(submission: str) -> Path:
     path = Path(submission).expanduser()
     if path.exists():
         return path.absolute()
-    if (_REFERENCE / submission).is_dir():
-        return _REFERENCE / submission
-    known = ", ".join(sorted(p.name for p in _REFERENCE.iterdir() if p.is_dir()))
+    if (REFERENCE_SUBMISSIONS / submission).is_dir():
+        return REFERENCE_SUBMISSIONS / submission
+    known = ", ".join(sorted(p.name for p in REFERENCE_SUBMISSIONS.iterdir() if p.is_dir()))
     raise UserError(
         f"There is no submission {submission!r}; give the path of its file or folder, or one of "
         f"the reference submissions: {known}."

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from finishline.errors import InfrastructureError, UserError
 
@@ -35,22 +35,29 @@ _FIRST_HASH = "0" * 64
 Event = dict[str, Any]
 
 
+@contextlib.contextmanager
+def _replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
+    """A file that takes the place of ``path`` in the end; if it fails, nothing is left of it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, mode, **options) as file:
+            yield file
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes ``path`` so that at any moment it has the old content or the new one, on the disk.
 
     Raises:
       OSError: the disk is full or cannot be written; what there was stays, and nothing is added.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with _replacing(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     sync_folder(path.parent)
 
 
@@ -316,12 +323,10 @@ def eval_row(event: Event) -> dict[str, Any]:
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Writes ``rows`` with the union of their columns, atomically."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", newline="") as file:
+    with _replacing(path, "w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 def check_vacant(path: Path) -> None:
