@@ -61,14 +61,18 @@ def compute_loss(
 ) -> dict[str, Tensor]:
     """The loss of a batch: ``summed`` (), ``n_valid_examples`` () and ``per_example`` (batch,).
 
-    ``mask`` has the shape of ``per_example``; entries of weight 0 count neither in the sum nor in
-    the number of valid examples.
+    Where each part of an example has a loss of its own, such as a token, ``per_example`` is
+    (batch, parts), and it is parts that count as valid examples.
+
+    ``mask`` has the shape of ``per_example``, or is (batch,) for all parts alike; entries of
+    weight 0 count neither in the sum nor in the number of valid examples.
     """
     per_example = LOSSES[loss_type](labels, logits, label_smoothing)
     if mask is None:
         n_valid = per_example.new_full((), per_example.numel())
     else:
-        per_example, n_valid = per_example * mask, mask.sum()
+        mask = mask.reshape(mask.shape + (1,) * (per_example.ndim - mask.ndim))
+        per_example, n_valid = per_example * mask, mask.expand_as(per_example).sum()
     return {
         "summed": per_example.sum(),
         "n_valid_examples": n_valid,
