@@ -118,7 +118,7 @@ def _supplied(name: str) -> tuple[Any, Any, tuple[Any, Any], Iterator[Any]]:
     layer = Layer(str(path), list(make_plan(path, "jax", _POINT).shims))
     runtime, source = _runtime(layer.runtime_module)
     model = runtime.init_model(0, _example(source))
-    feed = Feed(_batches(source), runtime.place, _BATCH_SIZE)
+    feed = Feed(_batches(source), runtime.place)
     return layer.load(), runtime, model, feed
 
 
@@ -136,7 +136,7 @@ def _by_hand(name: str, layout: str) -> tuple[Any, Any, tuple[Any, Any], Iterato
     runtime, source = _runtime(None)
     model = runtime.init_model(0, _example(source))
     if layout == "jit":
-        return module, runtime, model, Feed(_batches(source), runtime.place, _BATCH_SIZE)
+        return module, runtime, model, Feed(_batches(source), runtime.place)
     from flax import jax_utils
 
     reshaped = (

@@ -14,6 +14,7 @@ from finishline.data.records import RecordSource
 from finishline.data.sources import Source
 from finishline.errors import SubmissionError
 from finishline.frameworks.base import NumpyBatch, SnapshotSpec, check_snapshot, create_runtime
+from finishline.scorer import Scorer
 from finishline.workload import SPLITS, WorkloadDefinition
 
 _EVAL_TRAIN_SEED = 0
@@ -47,6 +48,7 @@ class Evaluator:
           num_devices: how many devices of this process share the work.
         """
         self._definition = definition
+        self._data_dir = data_dir
         self._sources: dict[str, Source | RecordSource] = {
             split: definition.open(data_dir, split) for split in SPLITS
         }
@@ -95,10 +97,14 @@ class Evaluator:
     def _measure(self, params: Any, model_state: Any) -> dict[str, float]:
         metrics: dict[str, float] = {}
         for split, batches in self._batches.items():
-            measured = self._runtime.evaluate(params, model_state, batches)
+            measured = self._runtime.evaluate(params, model_state, batches, self._scorer())
             metrics |= {f"{split}/{name}": value for name, value in measured.items()}
             metrics[f"{split}/num_examples"] = self._num_evaluated(split)
         return metrics
+
+    def _scorer(self) -> Scorer | None:
+        create = self._definition.scorer
+        return None if create is None else create(self._definition, self._data_dir)
 
     def _num_evaluated(self, split: str) -> int:
         if split == "train":

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from finishline.data.pipeline import BatchIterator
 from finishline.data.prefetch import Prefetcher
+from finishline.data.sources import BatchIterator
 from finishline.frameworks.base import NumpyBatch
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 _MAX_CHUNK = 8
 _KEYS_PER_STEP = 2
 _STEPS_PER_BLOCK = 32
+
+_Chunk = Sequence[tuple[NumpyBatch, int]]
 
 
 class Feed(Iterator[Any]):
@@ -33,7 +35,6 @@ class Feed(Iterator[Any]):
         self,
         batches: BatchIterator,
         place: Callable[[Sequence[NumpyBatch]], Iterable[Any]],
-        batch_size: int,
         *,
         prefetch: bool = False,
     ):
@@ -42,36 +43,41 @@ class Feed(Iterator[Any]):
         Args:
           batches: what to hand out.
           place: brings batches to the device.
-          batch_size: examples a batch, over all ranks.
           prefetch: whether a thread gathers and places ahead. It pays where the device computes
             while the host would wait; on a CPU it only takes cores from the training.
         """
         self.position = batches.position
         self.wait_seconds = 0.0
-        self._batch_size = batch_size
+
+        def placed(chunk: _Chunk) -> Iterable[tuple[Any, int]]:
+            return zip(place([batch for batch, _ in chunk]), [at for _, at in chunk], strict=True)
+
         chunks = _chunks(batches)
-        self._placed: Iterator[Iterable[Any]] = (
-            Prefetcher(chunks, lambda chunk: list(place(chunk))) if prefetch else map(place, chunks)
+        self._placed: Iterator[Iterable[tuple[Any, int]]] = (
+            Prefetcher(chunks, lambda chunk: list(placed(chunk)))
+            if prefetch
+            else map(placed, chunks)
         )
-        self._ready: Iterator[Any] = iter(())
+        self._ready: Iterator[tuple[Any, int]] = iter(())
 
     def __next__(self) -> Any:
-        batch = next(self._ready, None)
-        if batch is None:
+        item = next(self._ready, None)
+        if item is None:
             before = monotonic()
             self._ready = iter(next(self._placed))
-            batch = next(self._ready)
+            item = next(self._ready)
             self.wait_seconds += monotonic() - before
-        self.position += self._batch_size
+        batch, self.position = item
         return batch
 
 
-def _chunks(batches: Iterator[NumpyBatch]) -> Iterator[list[NumpyBatch]]:
-    """Lists of batches that are placed together."""
-    first = next(batches)
-    size = _chunk_size(first)
-    yield [first, *itertools.islice(batches, size - 1)]
-    while chunk := list(itertools.islice(batches, size)):
+def _chunks(batches: BatchIterator) -> Iterator[_Chunk]:
+    """Lists of batches that are placed together, each with the position after it."""
+    positioned = ((batch, batches.position) for batch in batches)
+    first = next(positioned)
+    size = _chunk_size(first[0])
+    yield [first, *itertools.islice(positioned, size - 1)]
+    while chunk := list(itertools.islice(positioned, size)):
         yield chunk
 
 

@@ -135,7 +135,7 @@ class Worker:
             world_size=self._ranks.world_size,
         )
         runtime = self._runtime
-        return Feed(batches, runtime.place, batch_size, prefetch=runtime.is_accelerated)
+        return Feed(batches, runtime.place, prefetch=runtime.is_accelerated)
 
     def _restore(self, trainer: Trainer, resume: dict[str, int] | None) -> int:
         """Puts the trainer where the checkpoint was; returns the position in the data."""

@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ from finishline.data.prepared import Field
 from finishline.data.records import RecordSource
 from finishline.data.sources import Source
 from finishline.errors import UserError
+from finishline.scorer import Scorer
 from finishline.spec import LossType
 
 # The name of a workload for which every published submission has a batch size.
@@ -147,7 +148,10 @@ class WorkloadDefinition:
       dataset: where the examples come from.
       loss_type: which loss is trained on.
       target: the metric that decides and its values.
-      metrics: the names of all metrics that an evaluation reports.
+      metrics: the names of all metrics that an evaluation reports: those of
+        ``finishline/frameworks/<framework>/metrics.py`` and those of the scorer.
+      scorer: makes the ``Scorer`` of a split in an evaluation, given this and the folder where the
+        data sets lie; None where all metrics are means.
       max_allowed_runtime_sec: the budget in seconds of submission time.
       eval_period_time_sec: seconds of submission time between two evaluations.
       step_hint: number of steps for schedules.
@@ -181,6 +185,7 @@ class WorkloadDefinition:
     step_hint: int
     eval_batch_size: int
     num_eval_train_examples: int
+    scorer: Callable[["WorkloadDefinition", Path], Scorer] | None = None
     dropout_rate: float = 0.0
     smooths_labels: bool = True
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -2,37 +2,18 @@
 
 import contextlib
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from finishline.data.keyed import ExampleRandom
 from finishline.data.records import RecordBatches, RecordSource, read_examples
 from finishline.data.shuffle import TrainingOrder, rank_slice
-from finishline.data.sources import AugmentedSource, Source
+from finishline.data.sources import AugmentedSource, BatchingSource, BatchIterator, Source
 
 # So many bytes are gathered at once and handed out in slices: enough to make the cost per batch of
 # the Python code small, little enough to stay in the processor's cache.
 CHUNK_BYTES = 2**20
-
-
-@runtime_checkable
-class BatchIterator(Protocol):
-    """An endless iterator of training batches (dicts of arrays) that knows where it is.
-
-    Attributes:
-      position: how many examples of the training order have been handed out, over all ranks. An
-        iterator built with this ``position`` continues exactly here.
-    """
-
-    position: int
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]: ...
-
-    def __next__(self) -> dict[str, np.ndarray]: ...
-
-    def close(self) -> None:
-        """Frees threads and processes, if there are any."""
 
 
 class TrainingBatches(Iterator[dict[str, np.ndarray]]):
@@ -116,13 +97,15 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
 
 
 def training_batches(source: Source | RecordSource, **arguments: Any) -> BatchIterator:
-    """The batches of ``source``: gathered by the batch if it can, else read record by record.
+    """The batches of ``source``: its own, gathered by the batch, or read record by record.
 
     Args:
       source: the examples.
       **arguments: those of ``TrainingBatches``; for a record source also those of
         ``finishline.data.records.RecordBatches``.
     """
+    if isinstance(source, BatchingSource):
+        return source.training_batches(**arguments)
     if isinstance(source, RecordSource):
         return RecordBatches(source, **arguments)
     return TrainingBatches(source, **arguments)
@@ -138,7 +121,7 @@ def evaluation_batches(
     """Every example exactly once, in batches of one size.
 
     Args:
-      source: the examples; their fields must not include ``weights``.
+      source: the examples. If they have ``weights`` of their own, filling gets 0 there.
       batch_size: examples a batch. The last batch is filled up with zeros.
       num_examples: if smaller than the source, a pseudo-random subset of so many examples, always
         the same for one ``seed``. It is how an evaluation measures a part of the training data.
@@ -146,11 +129,14 @@ def evaluation_batches(
 
     Yields:
       The fields of the source, and ``weights``: float32 of shape (batch_size,), 1 for an example
-      and 0 for filling.
+      and 0 for filling. A ``BatchingSource`` gives what it makes.
     """
     if batch_size < 1:
         raise ValueError(f"The batch size must be positive, not {batch_size}.")
     indices = _evaluated_indices(source, num_examples, seed)
+    if isinstance(source, BatchingSource):
+        yield from source.evaluation_batches(indices, batch_size)
+        return
     with contextlib.closing(_evaluated_batches(source, indices, batch_size)) as batches:
         for batch in batches:
             yield pad_batch(batch, batch_size)
@@ -181,14 +167,14 @@ def pad_batch(batch: dict[str, np.ndarray], batch_size: int) -> dict[str, np.nda
     """Fills a batch up to ``batch_size`` with zeros, and adds ``weights`` that tell them apart."""
     num_valid = len(next(iter(batch.values())))
     padded = {name: _pad(array, batch_size) for name, array in batch.items()}
-    padded["weights"] = _pad(np.ones(num_valid, np.float32), batch_size)
+    if "weights" not in padded:
+        padded["weights"] = _pad(np.ones(num_valid, np.float32), batch_size)
     return padded
 
 
 def pad_to_multiple(batch: Mapping[str, np.ndarray], divisor: int) -> dict[str, np.ndarray]:
     """A batch of evaluation filled up with zeros, of weight 0, so that ``divisor`` can share it."""
-    length = -(-len(batch["weights"]) // divisor) * divisor
-    return {name: _pad(array, length) for name, array in batch.items()}
+    return {name: _pad(array, -(-len(array) // divisor) * divisor) for name, array in batch.items()}
 
 
 def _pad(array: np.ndarray, length: int) -> np.ndarray:

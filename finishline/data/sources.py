@@ -1,6 +1,6 @@
 """Sources of examples that are read by index."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -26,6 +26,48 @@ class Source(Protocol):
 
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The examples at ``indices`` (int64, shape (n,)): new arrays with leading dimension n."""
+
+
+@runtime_checkable
+class BatchIterator(Protocol):
+    """An endless iterator of training batches (dicts of arrays) that knows where it is.
+
+    Attributes:
+      position: how many examples of the training order have been handed out, over all ranks. An
+        iterator built with this ``position`` continues exactly here.
+    """
+
+    position: int
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]: ...
+
+    def __next__(self) -> dict[str, np.ndarray]: ...
+
+    def close(self) -> None:
+        """Frees threads and processes, if there are any."""
+
+
+@runtime_checkable
+class BatchingSource(Protocol):
+    """A source that makes its own batches, whose fields may have lengths of their own.
+
+    It packs sequences into rows, for instance, or graphs into a batch of a fixed number of nodes,
+    so that how many examples a batch holds depends on them. ``gather`` gives a batch of just the
+    examples that it is asked for.
+    """
+
+    def training_batches(
+        self, *, batch_size: int, seed: int, position: int = 0, rank: int = 0, world_size: int = 1
+    ) -> BatchIterator:
+        """Endless batches from ``position`` on; see ``finishline.data.pipeline.TrainingBatches``.
+
+        What comes after a position must depend on that position alone.
+        """
+
+    def evaluation_batches(
+        self, indices: np.ndarray, batch_size: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Each of the examples at ``indices`` exactly once, with ``weights``; filling has 0."""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ import numpy as np
 
 from finishline import spec
 from finishline.errors import SubmissionError
+from finishline.scorer import Scorer
 from finishline.workload import WorkloadDefinition
 
 NumpyBatch = Mapping[str, np.ndarray]
@@ -130,12 +131,16 @@ class Runtime(Protocol):
         """What ``snapshot`` must hold for this workload."""
 
     def evaluate(
-        self, params: Any, model_state: Any, batches: Iterable[NumpyBatch]
+        self,
+        params: Any,
+        model_state: Any,
+        batches: Iterable[NumpyBatch],
+        scorer: Scorer | None = None,
     ) -> dict[str, float]:
-        """The workload's metrics, averaged exactly over the examples whose weight is 1.
+        """The workload's metrics, averaged exactly over what has weight 1, and the scorer's.
 
         All devices of the runtime take part, and all ranks, which must be given the same batches.
-        Batches may have any size.
+        Batches may have any size. ``scorer`` is there if the workload has one.
         """
 
 

@@ -18,7 +18,7 @@ SOURCE = ArraySource({"inputs": np.arange(40, dtype=np.float32), "targets": np.a
 
 def make_feed(place, *, position=0, prefetch):
     batches = TrainingBatches(SOURCE, batch_size=BATCH_SIZE, seed=3, position=position)
-    return Feed(batches, place, BATCH_SIZE, prefetch=prefetch)
+    return Feed(batches, place, prefetch=prefetch)
 
 
 @pytest.mark.parametrize("framework", ["jax", "pytorch"])
@@ -79,7 +79,7 @@ class Slow:
     (True, 0.0, 0.015, 0.035),  # the thread does not keep up
 ])  # fmt: skip
 def test_waiting_for_data_is_measured(prefetch, step, least, most):
-    feed = Feed(Slow(), list, BATCH_SIZE, prefetch=prefetch)
+    feed = Feed(Slow(), list, prefetch=prefetch)
     next(feed)
     waits = [feed.wait_seconds]
     for _ in range(11):

@@ -96,7 +96,7 @@ class Race:
         trainer.init_optimizer_state(*self.runtime.load_snapshot(arrays))
         trainer.step = step
         batches = Batches(self._problem, position, self._part)
-        trainer.feed = Feed(batches, self._place, self._problem.BATCH_SIZE)
+        trainer.feed = Feed(batches, self._place)
 
     def _place(self, batches):
         placed = list(self.runtime.place(batches))

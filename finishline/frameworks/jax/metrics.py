@@ -1,4 +1,4 @@
-"""Metrics that are sums over examples, in JAX; they are accumulated on the device.
+"""Metrics that are means over a split, in JAX; they are accumulated on the device.
 
 The PyTorch twins are in ``finishline/frameworks/pytorch/metrics.py``.
 """
@@ -13,22 +13,27 @@ from finishline.frameworks.jax.ssim import structural_similarity
 from finishline.spec import LossType
 
 Array = jax.Array
-Batch = Mapping[str, Array]  # with ``targets`` and ``weights``, 1 for an example, 0 for filling
+# With ``targets`` and ``weights``: 1 for an example, 0 for filling. Where each part of an example
+# counts, such as a token, each has a weight.
+Batch = Mapping[str, Array]
+Sums = tuple[Array, Array]  # of the metric over what counts, and of how much counts: both ()
 
 
-def accuracy(loss_type: LossType, batch: Batch, logits: Array) -> Array:
-    """How many examples have their label at the largest logit; the lowest index wins a tie."""
+def accuracy(loss_type: LossType, batch: Batch, logits: Array) -> Sums:
+    """How many labels are at the largest logit; the lowest index wins a tie."""
     del loss_type
-    return ((jnp.argmax(logits, axis=-1) == batch["targets"]) * batch["weights"]).sum()
+    is_hit = jnp.argmax(logits, axis=-1) == batch["targets"]
+    return (is_hit * batch["weights"]).sum(), batch["weights"].sum()
 
 
-def loss(loss_type: LossType, batch: Batch, logits: Array) -> Array:
-    """The summed training loss without label smoothing."""
-    return compute_loss(loss_type, batch["targets"], logits, batch["weights"])["summed"]
+def loss(loss_type: LossType, batch: Batch, logits: Array) -> Sums:
+    """The training loss without label smoothing, over what the loss counts as valid."""
+    losses = compute_loss(loss_type, batch["targets"], logits, batch["weights"])
+    return losses["summed"], losses["n_valid_examples"]
 
 
-def ssim(loss_type: LossType, batch: Batch, logits: Array) -> Array:
-    """The summed structural similarity of images, (batch, height, width), to their targets.
+def ssim(loss_type: LossType, batch: Batch, logits: Array) -> Sums:
+    """The structural similarity of images, (batch, height, width), to their targets.
 
     Both are brought back from units of ``std`` around ``mean`` first. The range of their values is
     ``volume_max``, and all three are fields of the batch, (batch,).
@@ -36,17 +41,18 @@ def ssim(loss_type: LossType, batch: Batch, logits: Array) -> Array:
     del loss_type
     mean, std = (batch[name][:, None, None] for name in ("mean", "std"))
     images, targets = (x * std + mean for x in (logits, batch["targets"]))
-    return (structural_similarity(images, targets, batch["volume_max"]) * batch["weights"]).sum()
+    similarities = structural_similarity(images, targets, batch["volume_max"])
+    return (similarities * batch["weights"]).sum(), batch["weights"].sum()
 
 
-METRICS: dict[str, Callable[[LossType, Batch, Array], Array]] = {
+METRICS: dict[str, Callable[[LossType, Batch, Array], Sums]] = {
     "accuracy": accuracy,
     "loss": loss,
+    "ppl": loss,  # its exponential, once the mean is known: see ``finishline/frameworks/means.py``
     "ssim": ssim,
 }
 
 
 def metric_sums(names: Sequence[str], loss_type: LossType, batch: Batch, logits: Array) -> Array:
-    """Sums of the metrics over a batch and, last, the sum of the weights: (len(names) + 1,)."""
-    sums = [METRICS[name](loss_type, batch, logits) for name in names]
-    return jnp.stack([*sums, batch["weights"].sum()])
+    """Each metric's two sums over a batch: (len(names), 2)."""
+    return jnp.stack([jnp.stack(METRICS[name](loss_type, batch, logits)) for name in names])

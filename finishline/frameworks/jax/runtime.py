@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from finishline.data.pipeline import pad_to_multiple
 from finishline.errors import InfrastructureError, SubmissionError
 from finishline.frameworks.base import NumpyBatch, SnapshotSpec, WorkloadView
 from finishline.frameworks.jax.losses import compute_loss
-from finishline.frameworks.jax.metrics import metric_sums
+from finishline.frameworks.jax.metrics import METRICS, metric_sums
 from finishline.frameworks.jax.roles import parameter_types
+from finishline.frameworks.means import metrics_of
+from finishline.scorer import Scorer
 from finishline.workload import WorkloadDefinition
 
 _CALLS_IN_FLIGHT = 2
@@ -166,6 +169,10 @@ class Runtime:
         """See ``base.Runtime.place``."""
         if self._sharded is None:
             return (_to_device(dict(batch)) for batch in batches)
+        groups = (list(group) for _, group in itertools.groupby(batches, _shapes))
+        return itertools.chain.from_iterable(map(self._place_alike, groups))
+
+    def _place_alike(self, batches: Sequence[NumpyBatch]) -> Iterable[Any]:
         # One transfer for all: each costs as much as a small step.
         stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
         return _unstack(jax.device_put(stacked, self._sharded_chunk), self._sharded)
@@ -249,34 +256,70 @@ class Runtime:
         return leaf.sharding if is_placed else self._replicated
 
     def evaluate(
-        self, params: Any, model_state: Any, batches: Iterable[NumpyBatch]
+        self,
+        params: Any,
+        model_state: Any,
+        batches: Iterable[NumpyBatch],
+        scorer: Scorer | None = None,
     ) -> dict[str, float]:
         """See ``base.Runtime.evaluate``."""
-        sums: list[jax.Array] = []
-        for batch in batches:
-            sums.append(self._evaluate_batch(params, model_state, self._shard(batch)))
-            if len(sums) > _CALLS_IN_FLIGHT:  # or batches would pile up on the device
-                sums[-1 - _CALLS_IN_FLIGHT].block_until_ready()
-        *totals, count = np.asarray(jax.device_get(sums), np.float64).sum(axis=0).tolist()
-        names = self._definition.metrics
-        return {name: total / count for name, total in zip(names, totals, strict=True)}
+        sums = np.zeros((len(self._mean_metrics), 2))
+        in_flight: collections.deque[tuple[NumpyBatch, Any]] = collections.deque()
 
-    def _shard(self, batch: NumpyBatch) -> Any:
+        def take_oldest() -> None:
+            nonlocal sums
+            batch, on_device = in_flight.popleft()
+            batch_sums, outputs = jax.device_get(on_device)
+            sums = sums + np.asarray(batch_sums, np.float64)
+            if scorer is not None:
+                scorer.add(batch, outputs)
+
+        for batch in map(self._padded, batches):
+            measured = self._evaluate_batch(params, model_state, self._shard(batch))
+            in_flight.append((batch, measured))
+            if len(in_flight) > _CALLS_IN_FLIGHT:  # or batches would pile up on the device
+                take_oldest()
+        while in_flight:
+            take_oldest()
+        metrics = metrics_of(self._mean_metrics, sums.tolist())
+        return metrics if scorer is None else metrics | scorer.result()
+
+    def _padded(self, batch: NumpyBatch) -> NumpyBatch:
         """A batch of evaluation, filled up so that the devices can share it evenly."""
         if self._sharded is None:
-            return dict(batch)
-        return jax.device_put(pad_to_multiple(batch, self._sharded.mesh.size), self._sharded)
+            return batch
+        return pad_to_multiple(batch, self._sharded.mesh.size)
+
+    def _shard(self, batch: NumpyBatch) -> Any:
+        return dict(batch) if self._sharded is None else jax.device_put(batch, self._sharded)
+
+    @property
+    def _mean_metrics(self) -> list[str]:
+        """The metrics that are calculated on the device; the others are the scorer's."""
+        return [name for name in self._definition.metrics if name in METRICS]
 
     @functools.cached_property
     def _evaluate_batch(self) -> Any:
-        def evaluate(params: Any, model_state: Any, batch: Any) -> jax.Array:
+        definition = self._definition
+        predict = getattr(definition.model_module("jax"), "predict", None)
+
+        def evaluate(params: Any, model_state: Any, batch: Any) -> Any:
             logits, _ = self.workload.model_fn(
                 params, batch, model_state, spec.ForwardPassMode.EVAL, None, False
             )
-            definition = self._definition
-            return metric_sums(definition.metrics, definition.loss_type, batch, logits)
+            sums = metric_sums(self._mean_metrics, definition.loss_type, batch, logits)
+            if definition.scorer is None:
+                return sums, {}
+            if predict is None:
+                return sums, {"logits": logits}
+            variables = {"params": params, **(model_state or {})}
+            return sums, predict(self._model, variables, batch, logits)
 
         return jax.jit(evaluate)
+
+
+def _shapes(batch: NumpyBatch) -> list[tuple[int, ...]]:
+    return [array.shape for array in batch.values()]
 
 
 def _split(variables: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -36,6 +36,16 @@ def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def joined(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of all ranks, in their order, on all of them; a rank without rows gives {}."""
+    if not dist.is_initialized():
+        return arrays
+    parts: list[dict[str, np.ndarray]] = [{}] * dist.get_world_size()
+    dist.all_gather_object(parts, arrays)
+    parts = [part for part in parts if part]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 class TorchRanks:
     """See ``finishline.frameworks.base.Ranks``."""
 

@@ -15,12 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 from finishline import spec
 from finishline.errors import InfrastructureError, SubmissionError
 from finishline.frameworks.base import NumpyBatch, SnapshotSpec, WorkloadView
+from finishline.frameworks.means import metrics_of
 from finishline.frameworks.pytorch import distributed, sharded_embedding
 from finishline.frameworks.pytorch.layers import BatchNorm2d
 from finishline.frameworks.pytorch.losses import compute_loss
-from finishline.frameworks.pytorch.metrics import metric_sums
+from finishline.frameworks.pytorch.metrics import METRICS, metric_sums
 from finishline.frameworks.pytorch.roles import parameter_types
 from finishline.frameworks.pytorch.state import Packer, pack, unpack
+from finishline.scorer import Scorer
 from finishline.workload import WorkloadDefinition
 
 _CALLS_IN_FLIGHT = 2
@@ -232,30 +234,45 @@ class Runtime:
 
     @torch.inference_mode()
     def evaluate(
-        self, params: nn.Module, model_state: Any, batches: Iterable[NumpyBatch]
+        self,
+        params: nn.Module,
+        model_state: Any,
+        batches: Iterable[NumpyBatch],
+        scorer: Scorer | None = None,
     ) -> dict[str, float]:
         """See ``base.Runtime.evaluate``."""
-        names = self._definition.metrics
+        names = [name for name in self._definition.metrics if name in METRICS]
         replicas = self._replicas(_unwrapped(params))
         sums = [
-            torch.zeros(len(names) + 1, dtype=torch.float64, device=device)
-            for _, device in replicas
+            torch.zeros(len(names), 2, dtype=torch.float64, device=device) for _, device in replicas
         ]
         for batch, (model, device), total in zip(
             batches, itertools.cycle(replicas), itertools.cycle(sums), strict=False
         ):
             mine = {k: torch.from_numpy(distributed.rank_part(v)) for k, v in batch.items()}
-            if not len(mine["weights"]):
-                continue  # the batch is smaller than the number of ranks
-            # Launches are asynchronous, so the devices work at the same time.
-            tensors = {name: tensor.to(device) for name, tensor in mine.items()}
-            logits, _ = self.workload.model_fn(
-                model, tensors, model_state, spec.ForwardPassMode.EVAL, None, False
-            )
-            total += metric_sums(names, self._definition.loss_type, tensors, logits)
+            outputs: dict[str, np.ndarray] = {}
+            if len(mine["weights"]):  # the batch may be smaller than the number of ranks
+                # Launches are asynchronous, so the devices work at the same time.
+                tensors = {name: tensor.to(device) for name, tensor in mine.items()}
+                logits, _ = self.workload.model_fn(
+                    model, tensors, model_state, spec.ForwardPassMode.EVAL, None, False
+                )
+                total += metric_sums(names, self._definition.loss_type, tensors, logits)
+                if scorer is not None:
+                    outputs = self._predict(model, tensors, logits)
+            if scorer is not None:
+                scorer.add(batch, distributed.joined(outputs))
         over_devices = torch.stack([total.to(self.device) for total in sums]).sum(dim=0)
-        *totals, count = distributed.sum_over_ranks(over_devices).tolist()
-        return {name: total / count for name, total in zip(names, totals, strict=True)}
+        metrics = metrics_of(names, distributed.sum_over_ranks(over_devices).tolist())
+        return metrics if scorer is None else metrics | scorer.result()
+
+    def _predict(
+        self, model: nn.Module, batch: Mapping[str, Tensor], logits: Tensor
+    ) -> dict[str, np.ndarray]:
+        """What the scorer is given of a batch."""
+        predict = getattr(self._definition.model_module("pytorch"), "predict", None)
+        outputs = {"logits": logits} if predict is None else predict(model, batch, logits)
+        return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
 
     def _replicas(self, model: nn.Module) -> list[tuple[nn.Module, torch.device]]:
         """The model and its copies, one a device; the batches of an evaluation take turns."""
