@@ -12,10 +12,12 @@ setup: $(STAMP)
 
 # Extras are spelt as the built metadata has them: older pips take no other spelling.
 # PyTorch comes first and by its pin: a plain `torch` is gigabytes of CUDA on most indexes.
+DATA_EXTRAS := digits,criteo1tb,fastmri,imagenet,wmt,ogbg,librispeech,finewebedu
+OTHER_EXTRAS := submissions,compat,check,docker,report,test
 $(STAMP): setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,digits,criteo1tb,fastmri,imagenet,submissions,compat,check,docker,report,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[jax-cpu,pytorch-cpu,$(DATA_EXTRAS),$(OTHER_EXTRAS)]'
 	touch $@
 
 demo: setup
