@@ -23,6 +23,7 @@ class ShardContent(NamedTuple):
 
     arrays: Mapping[str, np.ndarray]
     records: Iterable[bytes] | None = None
+    parts: Mapping[str, np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,4 +208,4 @@ def _finished(
 
 def _make(writer: SplitWriter, task: ShardTask) -> dict[str, Any]:
     content = task.make()
-    return writer.write(task.key, content.arrays, content.records)
+    return writer.write(task.key, *content)

@@ -1,9 +1,10 @@
 """The layout that prepared data have on disk: one folder a split, written in shards.
 
 A shard is one ``.npy`` file a field and, where examples are bytes of any length (a JPEG, a slice of
-k-space), one ArrayRecord file. ``manifest.json`` lists the shards with their numbers of examples
-and, for each file, its size and SHA-256. Splits never share a folder, so a container can be given
-the training data alone.
+k-space), one ArrayRecord file. A field has one entry an example, or parts of all examples one after
+the other, such as the tokens of texts. ``manifest.json`` lists the shards with their numbers of
+examples and, for each file, its size and SHA-256. Splits never share a folder, so a container can
+be given the training data alone.
 
 While a split is being written it lies in ``.<split>.partial`` beside its place, with a journal of
 the shards that are finished: an interrupted preparation goes on after the last of them.
@@ -76,7 +77,11 @@ class SplitWriter:
         return self._done.get(key)
 
     def write(
-        self, key: str, arrays: Mapping[str, np.ndarray], records: Iterable[bytes] | None = None
+        self,
+        key: str,
+        arrays: Mapping[str, np.ndarray],
+        records: Iterable[bytes] | None = None,
+        parts: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, Any]:
         """Writes the files of one shard; returns its entry in the manifest, for ``note``.
 
@@ -84,6 +89,8 @@ class SplitWriter:
           key: name of the shard. The order of the keys is the order of the shards.
           arrays: by field; each has one entry an example.
           records: one an example, for examples of varying size; may be a generator.
+          parts: by field; of any length, for what examples have in varying number, such as tokens,
+            one after the other. Where those of an example are, ``arrays`` say.
 
         Raises:
           ValueError: the numbers of examples differ, or there is nothing to write.
@@ -91,7 +98,7 @@ class SplitWriter:
         files = {}
         lengths = {len(array) for array in arrays.values()}
         prefix = f"{key}." if key else ""
-        for name, array in arrays.items():
+        for name, array in {**arrays, **(parts or {})}.items():
             path = self._scratch / f"{prefix}{name}.npy"
             with path.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
@@ -138,15 +145,17 @@ class SplitWriter:
         sync_folder(self._folder.parent)
 
 
-def write_split(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_split(
+    folder: Path, arrays: Mapping[str, np.ndarray], parts: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Writes a small split at once, atomically. Everything is on the disk when this returns.
 
-    An older ``folder`` is replaced.
+    An older ``folder`` is replaced. For ``arrays`` and ``parts`` see ``SplitWriter.write``.
     """
     shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
     writer = SplitWriter(folder, {})
     try:
-        writer.note("", writer.write("", arrays))
+        writer.note("", writer.write("", arrays, parts=parts))
         writer.finish()
     finally:
         shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)

@@ -114,7 +114,7 @@ def _num_done(writer: SplitWriter, task: StreamTask) -> int | None:
 def _shards(writer: SplitWriter, task: StreamTask, start: int) -> Iterator[_Made]:
     for number, shard in enumerate(task.make(start), start):
         key = task.shard_key(number)
-        entry = writer.write(key, shard.content.arrays, shard.content.records)
+        entry = writer.write(key, *shard.content)
         yield key, entry | {_LAST: shard.is_last}, shard.num_bytes
 
 

@@ -59,6 +59,18 @@ def test_shards_are_read_in_the_order_of_their_keys(folder):
     assert sorted(p.name for p in folder.parent.iterdir()) == ["train"]
 
 
+def test_parts_of_examples_may_be_of_any_number(folder):
+    ends, tokens = np.array([2, 2, 5]), np.arange(5, dtype=np.int16)
+    write_split(folder, {"ends": ends}, {"tokens": tokens})
+    assert len(Split(folder)) == 3 == verify_split(folder)
+    (arrays,) = Split(folder).arrays()
+    assert np.array_equal(arrays["ends"], ends)
+    assert np.array_equal(arrays["tokens"], tokens)
+    assert arrays["tokens"].dtype == np.int16
+    with pytest.raises(ValueError, match="one length"):
+        write_split(folder, {"ends": ends, "tokens": tokens})
+
+
 def test_an_interrupted_writer_goes_on(folder):
     whole = SplitWriter(folder.with_name("whole"), IDENTITY)
     for number in range(4):
