@@ -23,9 +23,13 @@ def softmax_cross_entropy(labels: Array, logits: Array, label_smoothing: float) 
 
 
 def sigmoid_cross_entropy(labels: Array, logits: Array, label_smoothing: float) -> Array:
-    """-y log s(z) - (1 - y) log(1 - s(z)), summed over all axes but the first."""
+    """-y log s(z) - (1 - y) log(1 - s(z)) by the task: (batch, tasks), or (batch,) of a single one.
+
+    Each task has two classes, so smoothing with weight a makes its labels (1 - a) y + a / 2.
+    """
     labels = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    return _sum_but_first(optax.sigmoid_binary_cross_entropy(logits, labels))
+    losses = optax.sigmoid_binary_cross_entropy(logits, labels)
+    return losses.squeeze(axis=1) if losses.shape[1:] == (1,) else losses
 
 
 def mean_squared_error(labels: Array, logits: Array, label_smoothing: float) -> Array:
@@ -57,8 +61,8 @@ def compute_loss(
 ) -> dict[str, Array]:
     """The loss of a batch: ``summed`` (), ``n_valid_examples`` () and ``per_example`` (batch,).
 
-    Where each part of an example has a loss of its own, such as a token, ``per_example`` is
-    (batch, parts), and it is parts that count as valid examples.
+    Where each part of an example has a loss of its own, such as a token or a task,
+    ``per_example`` is (batch, parts), and it is parts that count as valid examples.
 
     ``mask`` has the shape of ``per_example``, or is (batch,) for all parts alike; entries of
     weight 0 count neither in the sum nor in the number of valid examples.
@@ -74,10 +78,6 @@ def compute_loss(
         "n_valid_examples": n_valid,
         "per_example": per_example,
     }
-
-
-def _sum_but_first(x: Array) -> Array:
-    return x.reshape(x.shape[0], -1).sum(axis=-1)
 
 
 def _mean_but_first(x: Array) -> Array:

@@ -26,10 +26,13 @@ def softmax_cross_entropy(labels: Tensor, logits: Tensor, label_smoothing: float
 
 
 def sigmoid_cross_entropy(labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
-    """-y log s(z) - (1 - y) log(1 - s(z)), summed over all axes but the first."""
+    """-y log s(z) - (1 - y) log(1 - s(z)) by the task: (batch, tasks), or (batch,) of a single one.
+
+    Each task has two classes, so smoothing with weight a makes its labels (1 - a) y + a / 2.
+    """
     labels = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
     losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return losses.flatten(start_dim=1).sum(dim=-1) if losses.ndim > 1 else losses
+    return losses.squeeze(1) if losses.shape[1:] == (1,) else losses
 
 
 def mean_squared_error(labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
@@ -61,8 +64,8 @@ def compute_loss(
 ) -> dict[str, Tensor]:
     """The loss of a batch: ``summed`` (), ``n_valid_examples`` () and ``per_example`` (batch,).
 
-    Where each part of an example has a loss of its own, such as a token, ``per_example`` is
-    (batch, parts), and it is parts that count as valid examples.
+    Where each part of an example has a loss of its own, such as a token or a task,
+    ``per_example`` is (batch, parts), and it is parts that count as valid examples.
 
     ``mask`` has the shape of ``per_example``, or is (batch,) for all parts alike; entries of
     weight 0 count neither in the sum nor in the number of valid examples.
