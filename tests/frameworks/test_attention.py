@@ -121,6 +121,17 @@ def test_gradients_agree_and_are_finite(inputs, mask):
         np.testing.assert_allclose(tensor.grad, expected, rtol=1e-9, atol=1e-11)
 
 
+def test_queries_may_be_scaled(inputs):
+    params = make_params()
+    scaled = params | {"query": jax.tree.map(lambda x: 4.0 * x, params["query"])}
+    expected = numpy_attention(scaled, *inputs)
+    layer = jax_attention.MultiHeadAttention(WIDTH, HEADS, query_scale=4.0)
+    actual = layer.apply({"params": params}, *map(jnp.asarray, inputs))
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
+    actual = torch_layer(params, query_scale=4.0)(*map(torch.tensor, inputs)).detach()
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
+
+
 def test_self_attention_is_attention_to_oneself(inputs):
     params, (x, _) = make_params(), inputs
     np.testing.assert_array_equal(jax_apply(params, x), jax_apply(params, x, x))

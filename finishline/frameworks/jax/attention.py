@@ -42,14 +42,22 @@ class MultiHeadAttention(nn.Module):
       num_heads: number of heads; divides ``width``.
       use_bias: whether the four layers have biases.
       kernel_init: initialiser of the four kernels.
+      query_scale: a factor of the queries, an inverse temperature of the softmax.
     """
 
     width: int
     num_heads: int
     use_bias: bool = True
     kernel_init: Callable[..., Any] = nn.initializers.xavier_uniform()
+    query_scale: float = 1.0
 
-    @nn.compact
+    def setup(self) -> None:
+        """Makes the four layers."""
+        self.query = self._project(ParameterType.ATTENTION_Q)
+        self.key = self._project(ParameterType.ATTENTION_K)
+        self.value = self._project(ParameterType.ATTENTION_V)
+        self.out = self._project(ParameterType.ATTENTION_OUT)
+
     def __call__(
         self,
         inputs_q: jax.Array,
@@ -69,36 +77,50 @@ class MultiHeadAttention(nn.Module):
           train: whether there is dropout.
           dropout_rate: of the attention probabilities. The Python number 0 costs nothing.
         """
-        inputs_kv = inputs_q if inputs_kv is None else inputs_kv
-        q = self._split(self._project("query", ParameterType.ATTENTION_Q)(inputs_q))
-        k = self._split(self._project("key", ParameterType.ATTENTION_K)(inputs_kv))
-        v = self._split(self._project("value", ParameterType.ATTENTION_V)(inputs_kv))
+        k, v = self.keys_and_values(inputs_q if inputs_kv is None else inputs_kv)
+        return self.attend(inputs_q, k, v, mask=mask, train=train, dropout_rate=dropout_rate)
+
+    def keys_and_values(self, inputs_kv: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What ``attend`` takes of (batch, keys, width): each (batch, keys, heads, head width)."""
+        return self._split(self.key(inputs_kv)), self._split(self.value(inputs_kv))
+
+    def attend(
+        self,
+        inputs_q: jax.Array,
+        k: jax.Array,
+        v: jax.Array,
+        *,
+        mask: jax.Array | None = None,
+        train: bool = False,
+        dropout_rate: float | jax.Array = 0.0,
+    ) -> jax.Array:
+        """Like ``__call__``, with keys and values that may have been kept from earlier calls."""
+        q = self._split(self.query(inputs_q)) * self.query_scale
         rate = dropout_rate if train else 0.0
         # The library's function has no dropout, and its softmax is in float32 in any case.
         if _is_zero(rate) and q.dtype != jnp.float64:
             x = jax.nn.dot_product_attention(q, k, v, mask=mask)
         else:
-            x = self._attend(q, k, v, mask, rate)
+            x = self._attend_with_dropout(q, k, v, mask, rate)
         if mask is not None:
             can_attend = mask.any(axis=-1, keepdims=True)  # (batch, heads, queries, 1)
             x = jnp.where(can_attend.swapaxes(1, 2), x, 0)  # (batch, queries, heads, head width)
         x = x.reshape(inputs_q.shape)  # (batch, queries, width)
-        return self._project("out", ParameterType.ATTENTION_OUT)(x)
+        return self.out(x)
 
-    def _project(self, name: str, role: ParameterType) -> Projection:
+    def _project(self, role: ParameterType) -> Projection:
         return Projection(
             self.width,
             use_bias=self.use_bias,
             kernel_init=self.kernel_init,
             role=role,
-            name=name,
         )
 
     def _split(self, x: jax.Array) -> jax.Array:
         """(batch, length, width) to (batch, length, heads, head width)."""
         return x.reshape(*x.shape[:-1], self.num_heads, self.width // self.num_heads)
 
-    def _attend(
+    def _attend_with_dropout(
         self,
         q: jax.Array,
         k: jax.Array,

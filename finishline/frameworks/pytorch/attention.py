@@ -46,6 +46,7 @@ class MultiHeadAttention(nn.Module):
         *,
         use_bias: bool = True,
         kernel_init: Callable[[torch.Tensor], Any] = nn.init.xavier_uniform_,
+        query_scale: float = 1.0,
     ):
         """Makes and initialises the layers; ``module.apply`` of other initialisers undoes that.
 
@@ -54,9 +55,11 @@ class MultiHeadAttention(nn.Module):
           num_heads: number of heads; divides ``width``.
           use_bias: whether the four layers have biases.
           kernel_init: initialiser of the four weights, in place.
+          query_scale: a factor of the queries, an inverse temperature of the softmax.
         """
         super().__init__()
         self.num_heads = num_heads
+        self.query_scale = query_scale
 
         def project(role: ParameterType) -> Projection:
             return Projection(width, bias=use_bias, role=role, kernel_init=kernel_init)
@@ -83,11 +86,28 @@ class MultiHeadAttention(nn.Module):
             A query that may attend to nothing gathers 0, to which ``out`` adds its bias.
           dropout_rate: of the attention probabilities, in training.
         """
-        inputs_kv = inputs_q if inputs_kv is None else inputs_kv
+        k, v = self.keys_and_values(inputs_q if inputs_kv is None else inputs_kv)
+        return self.attend(inputs_q, k, v, mask=mask, dropout_rate=dropout_rate)
+
+    def keys_and_values(self, inputs_kv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``attend`` takes of (batch, keys, width): each (batch, heads, keys, head width)."""
+        return self._split(self.key(inputs_kv)), self._split(self.value(inputs_kv))
+
+    def attend(
+        self,
+        inputs_q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        mask: torch.Tensor | None = None,
+        dropout_rate: float = 0.0,
+    ) -> torch.Tensor:
+        """Like ``forward``, with keys and values that may have been kept from earlier calls."""
+        q = self._split(self.query(inputs_q))
         x = F.scaled_dot_product_attention(
-            self._split(self.query(inputs_q)),
-            self._split(self.key(inputs_kv)),
-            self._split(self.value(inputs_kv)),
+            q if self.query_scale == 1 else q * self.query_scale,
+            k,
+            v,
             attn_mask=mask,
             dropout_p=dropout_rate if self.training else 0.0,
         )  # (batch, heads, queries, head width)
