@@ -1,0 +1,1 @@
+"""LibriSpeech: data, front end and scoring of speech recognition, for several models."""
