@@ -3,9 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 
-# What is done to a metric's mean over the split, where that is not the metric itself.
-_OF_MEAN: dict[str, Callable[[float], float]] = {"ppl": lambda loss: _exp(loss)}
-
 
 def metrics_of(names: Sequence[str], sums: Sequence[Sequence[float]]) -> dict[str, float]:
     """The metrics by name, from (sum, how much counts) of each; NaN where nothing counts."""
@@ -15,4 +12,8 @@ def metrics_of(names: Sequence[str], sums: Sequence[Sequence[float]]) -> dict[st
 
 def _exp(value: float) -> float:
     """Infinity where ``math.exp`` overflows."""
-    return math.exp(value) if value < 709 else math.inf
+    return math.inf if value > 709 else math.exp(value)
+
+
+# What is done to a metric's mean over the split, where that is not the metric itself.
+_OF_MEAN: dict[str, Callable[[float], float]] = {"ppl": _exp}

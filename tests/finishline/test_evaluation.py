@@ -144,6 +144,41 @@ def test_metrics_are_means_over_the_examples(framework, data_dir):
         assert whole[f"test/{name}"] == pytest.approx(total / NUM_EXAMPLES["test"], rel=1e-6)
 
 
+class Hits:
+    """A scorer that counts correct labels, and must never see filling as an example."""
+
+    def __init__(self, definition, data_dir):
+        self.hits = self.count = 0
+
+    def add(self, batch, outputs):
+        real = batch["weights"] > 0
+        assert len(outputs["logits"]) == len(real)
+        self.hits += int((outputs["logits"].argmax(-1) == batch["targets"])[real].sum())
+        self.count += int(real.sum())
+
+    def result(self):
+        return {"hits": self.hits / self.count}
+
+
+def measure_hits(framework, data_dir, num_devices=1):
+    """Accuracy on digits, by the device and by a scorer on the host."""
+    workload = probed("digits", 16)
+    workload = workload.variant("digits", scorer=Hits, metrics=("hits", "accuracy"))
+    arrays = snapshot(workload, framework, data_dir)
+    return Evaluator(workload, framework, data_dir, num_devices=num_devices).evaluate(arrays)
+
+
+def assert_hits_are_accuracy(metrics):
+    for split in SPLITS:
+        assert metrics[f"{split}/hits"] == pytest.approx(metrics[f"{split}/accuracy"], rel=1e-6)
+        assert metrics[f"{split}/num_examples"] == NUM_EXAMPLES[split]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_scorer_gets_the_outputs_of_each_example_once(framework, data_dir):
+    assert_hits_are_accuracy(measure_hits(framework, data_dir))
+
+
 @pytest.mark.parametrize("name", ["digits", "imagenet_resnet_mini"])
 def test_small_splits_are_read_once(name, data_dir):
     workload = probed(name, 16)
@@ -226,6 +261,19 @@ def results_of(
     return in_other_process(prologue + code + epilogue, num_ranks, **environment)
 
 
+def joined(folder, num_ranks):
+    """Code with which the processes of ``in_other_process`` become ranks."""
+    return (
+        "import torch.distributed as dist\n"
+        f"dist.init_process_group('gloo', init_method='file://{folder}/store',\n"
+        f"    rank=int(test.os.environ['RANK']), world_size={num_ranks})\n"
+    )
+
+
+# A rank that ends while another still listens to it can make that one fail.
+LEAVE_TOGETHER = "sys.stdout.flush()\ndist.barrier()\ndist.destroy_process_group()\n"
+
+
 @pytest.fixture(scope="module")
 def single(data_dir):
     """What one device measures, by framework."""
@@ -240,6 +288,21 @@ def test_several_jax_devices_measure_as_one(single, data_dir, num_devices):
         assert_same(results[name], expected)
 
 
+MEASURE_HITS = "print(json.dumps(test.measure_hits({!r}, Path({!r}), num_devices={})))\n"
+
+
+def test_a_scorer_gets_the_outputs_of_several_jax_devices(data_dir):
+    code = MEASURE_HITS.format("jax", str(data_dir), 3)
+    flags = "--xla_force_host_platform_device_count=3"
+    assert_hits_are_accuracy(in_other_process(code, XLA_FLAGS=flags))
+
+
+def test_a_scorer_gets_the_outputs_of_all_pytorch_ranks(data_dir, tmp_path):
+    code = MEASURE_HITS.format("pytorch", str(data_dir), 1)
+    code = joined(tmp_path, 3) + code + LEAVE_TOGETHER
+    assert_hits_are_accuracy(in_other_process(code, num_ranks=3))
+
+
 def test_pytorch_replicas_that_take_turns_measure_as_one(single, data_dir):
     results = results_of("pytorch", 3, data_dir)
     for name, expected in single["pytorch"].items():
@@ -248,13 +311,7 @@ def test_pytorch_replicas_that_take_turns_measure_as_one(single, data_dir):
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
 def test_pytorch_ranks_measure_as_one(single, data_dir, tmp_path, num_ranks):
-    prologue = (
-        "import torch.distributed as dist\n"
-        f"dist.init_process_group('gloo', init_method='file://{tmp_path}/store',\n"
-        f"    rank=int(test.os.environ['RANK']), world_size={num_ranks})\n"
-    )
-    # A rank that ends while another still listens to it can make that one fail.
-    epilogue = "sys.stdout.flush()\ndist.barrier()\ndist.destroy_process_group()\n"
-    results = results_of("pytorch", num_ranks, data_dir, prologue, epilogue, num_ranks)
+    prologue = joined(tmp_path, num_ranks)
+    results = results_of("pytorch", num_ranks, data_dir, prologue, LEAVE_TOGETHER, num_ranks)
     for name, expected in single["pytorch"].items():
         assert_same(results[name], expected)

@@ -57,6 +57,32 @@ def test_a_thread_places_where_the_device_computes_for_itself():
     assert threads == {"prefetch", threading.current_thread().name}
 
 
+class Uneven:
+    """Batches that hold 1, 2, 3, ... examples."""
+
+    def __init__(self):
+        self.position, self._count = 0, 0
+
+    def __next__(self):
+        self._count += 1
+        self.position += self._count
+        return {"inputs": np.full(self._count, self._count)}
+
+    def __iter__(self):
+        return self
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_the_position_is_that_after_the_batch_whatever_it_holds(prefetch):
+    feed = Feed(Uneven(), list, prefetch=prefetch)
+    for number in range(1, 30):
+        assert next(feed)["inputs"].tolist() == [number] * number
+        assert feed.position == number * (number + 1) // 2
+
+
 class Slow:
     """Batches that take 20 ms each to make."""
 
