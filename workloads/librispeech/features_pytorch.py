@@ -44,18 +44,12 @@ class LogMel(nn.Module):
             signal = signal * _is_before(lengths, audio.shape[1])
             before = F.pad(signal[:, :-1], (1, 0))
             signal = signal - frontend.PRE_EMPHASIS * before
-            energies = self._power_spectrum(signal) @ self.filters  # (batch, frames, 80)
+            energies = _power_spectrum(signal, self.window) @ self.filters  # (batch, frames, 80)
             log_energies = energies.clamp(min=frontend.FLOOR).log()
             features = (log_energies - self.means) / self.deviations
             num_frames = (lengths - frontend.FRAME) // frontend.HOP + 1
             is_frame = _is_before(num_frames, features.shape[1])
             return features * is_frame[..., None], 1 - is_frame.to(features.dtype)
-
-    def _power_spectrum(self, signal: torch.Tensor) -> torch.Tensor:
-        """(batch, samples) to (batch, frames, FFT_SIZE / 2 + 1)."""
-        frames = signal.unfold(1, frontend.FRAME, frontend.HOP)  # (batch, frames, FRAME)
-        spectrum = torch.fft.rfft(frames * self.window, frontend.FFT_SIZE)
-        return torch.view_as_real(spectrum).square().sum(dim=-1)
 
     def _constant(self, name: str, value: object) -> None:
         self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
@@ -83,6 +77,23 @@ def spec_augment(
     is_band = _random_spans(num_freq_masks, bins, every_bin, widest, generator)
     is_span = _random_spans(num_time_masks, paddings.shape[1], lengths, longest, generator)
     return features.masked_fill(is_band[:, None, :] | is_span[:, :, None], 0)
+
+
+# An operation of its own, which torch.compile takes as it is: it has no code for complex numbers,
+# and warns of them.
+@torch.library.custom_op("librispeech::power_spectrum", mutates_args=())
+def _power_spectrum(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """(batch, samples) to the power of each frequency, (batch, frames, FFT_SIZE / 2 + 1)."""
+    frames = signal.unfold(1, frontend.FRAME, frontend.HOP)  # (batch, frames, FRAME)
+    spectrum = torch.fft.rfft(frames * window, frontend.FFT_SIZE)
+    return torch.view_as_real(spectrum).square().sum(dim=-1)
+
+
+@_power_spectrum.register_fake
+def _(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    del window
+    num_frames = (signal.shape[1] - frontend.FRAME) // frontend.HOP + 1
+    return signal.new_empty(signal.shape[0], num_frames, frontend.FFT_SIZE // 2 + 1)
 
 
 def _random_spans(
