@@ -94,8 +94,9 @@ submissions: setup
 	$(BIN)/python -m benchmarks.submissions experiments/submissions experiments/submissions-self \
 	  --output=docs/submissions.md
 
+# Sets the targets of all small workloads anew; hours.
 targets: setup
-	$(BIN)/python -m finishline.target_setting
+	$(BIN)/python -m finishline.target_setting --suite=mini --output_dir=docs/targets
 
 clean:
 	rm -rf $(VENV) data build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

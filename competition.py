@@ -43,6 +43,14 @@ flags.DEFINE_integer("num_devices", None, "Devices to train on. Default: all.", 
 flags.DEFINE_integer(
     "max_global_steps", None, "Stop each trial after so many steps.", lower_bound=1
 )
+flags.DEFINE_float(
+    "step_hint_fraction",
+    None,
+    "Tell submissions this fraction of a workload's step hint, and stop there.",
+    0.001,
+    1.0,
+)
+flags.DEFINE_bool("stop_at_target", True, "End a trial when it reaches the target.")
 flags.DEFINE_bool("save_checkpoints", True, "Write checkpoints, so that trials can be resumed.")
 flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.compile.")
 flags.DEFINE_bool(
@@ -93,6 +101,8 @@ def main(argv: list[str]) -> int:
         experiment_name=FLAGS.experiment_name,
         num_devices=FLAGS.num_devices,
         max_global_steps=FLAGS.max_global_steps,
+        step_hint_fraction=FLAGS.step_hint_fraction,
+        stop_at_target=FLAGS.stop_at_target,
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
         shard_embeddings=FLAGS.shard_embeddings,

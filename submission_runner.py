@@ -44,6 +44,14 @@ flags.DEFINE_bool("overwrite", False, "Delete the trials that are there, and run
 flags.DEFINE_bool("resume_last_run", False, "Continue trials that were interrupted.")
 flags.DEFINE_alias("resume", "resume_last_run")
 flags.DEFINE_integer("max_global_steps", None, "Stop after so many steps.", lower_bound=1)
+flags.DEFINE_float(
+    "step_hint_fraction",
+    None,
+    "Tell the submission this fraction of the workload's step hint, and stop there.",
+    0.001,
+    1.0,
+)
+flags.DEFINE_bool("stop_at_target", True, "End a trial when it reaches the target.")
 flags.DEFINE_bool("save_checkpoints", True, "Write checkpoints, so that trials can be resumed.")
 flags.DEFINE_integer(
     "num_devices", None, "Devices to train on. Default: all GPUs, or the CPU.", lower_bound=1
@@ -98,6 +106,8 @@ def main(argv: list[str]) -> int:
         overwrite=FLAGS.overwrite,
         num_devices=FLAGS.num_devices or num_ranks(),
         max_global_steps=FLAGS.max_global_steps,
+        step_hint_fraction=FLAGS.step_hint_fraction,
+        stop_at_target=FLAGS.stop_at_target,
         save_checkpoints=FLAGS.save_checkpoints,
         torch_compile=FLAGS.torch_compile,
         shard_embeddings=FLAGS.shard_embeddings,

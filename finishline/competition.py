@@ -50,6 +50,8 @@ class CompetitionConfig:
     experiment_name: str = "competition"
     num_devices: int | None = None
     max_global_steps: int | None = None
+    step_hint_fraction: float | None = None
+    stop_at_target: bool = True
     save_checkpoints: bool = True
     torch_compile: bool = False
     shard_embeddings: bool = False
@@ -143,6 +145,8 @@ def _study(
         resume=True,
         num_devices=config.num_devices,
         max_global_steps=config.max_global_steps,
+        step_hint_fraction=config.step_hint_fraction,
+        stop_at_target=config.stop_at_target,
         save_checkpoints=config.save_checkpoints,
         torch_compile=config.torch_compile,
         shard_embeddings=config.shard_embeddings,

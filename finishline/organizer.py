@@ -25,7 +25,7 @@ _RUNNER = Path(__file__).resolve().parent.parent / "submission_runner.py"
 _BOOTSTRAP_SAMPLES = 1000
 _REGULAR = (Status.TARGET_REACHED, Status.BUDGET_SPENT, Status.TRAINING_COMPLETE)
 
-_Planned = Sequence[tuple[StudyConfig, TrialConfig]]
+Planned = Sequence[tuple[StudyConfig, TrialConfig]]
 
 
 def run(config: CompetitionConfig) -> int:
@@ -46,20 +46,9 @@ def run(config: CompetitionConfig) -> int:
 
         config = dataclasses.replace(config, executors=make_executors(config))
     trials = plan(config)
-    print(f"{len(trials)} trials in {config.root}", flush=True)
-    seals = Seals()
-    seals.put_on(common_files(trial for _, trial in trials))
-    for _, trial in trials:
-        seals.put_on(record_files(trial))
-    try:
-        is_complete = _run_trials(trials, seals, config.root)
-        _check(seals)
-    except InfrastructureError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return Status.INFRASTRUCTURE_ERROR.exit_code
-    if not is_complete:
-        print("The competition was interrupted; the same command continues it.")
-        return Status.INTERRUPTED.exit_code
+    ending = run_trials(trials, config.root)
+    if ending is not None:
+        return ending.exit_code
     results = config.root / "leaderboard"
     benchmark = Benchmark(
         # The project's own targets, not those that the records claim to have had.
@@ -77,6 +66,29 @@ def run(config: CompetitionConfig) -> int:
     return int(any(recorded_status(trial.run_dir) not in _REGULAR for _, trial in trials))
 
 
+def run_trials(trials: Planned, root: Path) -> Status | None:
+    """Runs what is missing of ``trials``, whose records are below ``root``; says so if it cannot.
+
+    Returns:
+      None if all have ended, else why not: interrupted, or an infrastructure error.
+    """
+    print(f"{len(trials)} trials in {root}", flush=True)
+    seals = Seals()
+    seals.put_on(common_files(trial for _, trial in trials))
+    for _, trial in trials:
+        seals.put_on(record_files(trial))
+    try:
+        is_complete = _run_trials(trials, seals, root)
+        _check(seals)
+    except InfrastructureError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Status.INFRASTRUCTURE_ERROR
+    if not is_complete:
+        print("The trials were interrupted; the same command continues them.")
+        return Status.INTERRUPTED
+    return None
+
+
 def _import_page() -> None:
     try:
         importlib.import_module("scoring.page")
@@ -87,7 +99,7 @@ def _import_page() -> None:
         ) from error
 
 
-def _run_trials(trials: _Planned, seals: Seals, root: Path) -> bool:
+def _run_trials(trials: Planned, seals: Seals, root: Path) -> bool:
     """Whether all were run, or had been before; False if a person has interrupted them."""
     cores = os.sched_getaffinity(0)
     started, num_run = time.monotonic(), 0
@@ -179,6 +191,8 @@ def trial_command(study: StudyConfig, trial: TrialConfig) -> list[str]:
         "resume": True,
         "num_devices": trial.num_devices,
         "max_global_steps": study.max_global_steps,
+        "step_hint_fraction": study.step_hint_fraction,
+        "stop_at_target": study.stop_at_target,
         "save_checkpoints": study.save_checkpoints,
         "torch_compile": study.torch_compile,
         "shard_embeddings": study.shard_embeddings,

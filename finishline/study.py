@@ -55,6 +55,9 @@ class StudyConfig:
       overwrite: whether to delete trials that are there.
       num_devices: devices to train on; None is all GPUs, or the CPU.
       max_global_steps: step after which training ends.
+      step_hint_fraction: what to multiply the workload's step hint by, after which training ends
+        then; None leaves it.
+      stop_at_target: whether reaching the target ends a trial.
       save_checkpoints: whether trials can be resumed.
       torch_compile: whether PyTorch models are compiled.
       shard_embeddings: whether each device holds a part of large embedding tables instead of all.
@@ -84,6 +87,8 @@ class StudyConfig:
     overwrite: bool = False
     num_devices: int | None = None
     max_global_steps: int | None = None
+    step_hint_fraction: float | None = None
+    stop_at_target: bool = True
     save_checkpoints: bool = True
     torch_compile: bool = False
     shard_embeddings: bool = False
@@ -108,6 +113,10 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
     check_sources(submission.path, is_on=config.compat, checks_packages=is_local)
     version = config.benchmark_version or NEWEST
     workload = definition_for(find_workload(config.workload), version, config.hardware)
+    max_global_steps = config.max_global_steps
+    if config.step_hint_fraction is not None:
+        workload = workload.shortened(config.step_hint_fraction)
+        max_global_steps = min(workload.step_hint, max_global_steps or workload.step_hint)
     search_space = _search_space_path(config, submission)
     points = _points(config, search_space, submission, workload)
     first, last = _index_range(config, len(points))
@@ -129,7 +138,8 @@ def plan_study(config: StudyConfig) -> list[TrialConfig]:
             data_dir=config.data_dir.absolute(),
             run_dir=run_root / f"trial_{index + 1}",
             num_devices=config.num_devices or config.executor.count_devices(config.framework),
-            max_global_steps=config.max_global_steps,
+            max_global_steps=max_global_steps,
+            stop_at_target=config.stop_at_target,
             save_checkpoints=config.save_checkpoints,
             compile_model=config.torch_compile,
             shard_embeddings=config.shard_embeddings,

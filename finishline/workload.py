@@ -202,6 +202,10 @@ class WorkloadDefinition:
         """A workload that differs from this one in ``overrides`` only."""
         return dataclasses.replace(self, name=name, **overrides)
 
+    def shortened(self, fraction: float) -> "WorkloadDefinition":
+        """The same workload with ``fraction`` of its step hint, at least one step."""
+        return self.variant(self.name, step_hint=max(1, round(fraction * self.step_hint)))
+
     def shrunk(self) -> "WorkloadDefinition":
         """The same workload with a small model and small data, for laptops and tests."""
         return self.variant(
