@@ -173,8 +173,9 @@ class Runtime:
         return itertools.chain.from_iterable(map(self._place_alike, groups))
 
     def _place_alike(self, batches: Sequence[NumpyBatch]) -> Iterable[Any]:
+        padded = list(map(self._padded, batches))  # changes only what makes its own batches
         # One transfer for all: each costs as much as a small step.
-        stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+        stacked = {name: np.stack([batch[name] for batch in padded]) for name in padded[0]}
         return _unstack(jax.device_put(stacked, self._sharded_chunk), self._sharded)
 
     def step_keys(self, rows: np.ndarray) -> Iterable[Any]:
@@ -285,7 +286,7 @@ class Runtime:
         return metrics if scorer is None else metrics | scorer.result()
 
     def _padded(self, batch: NumpyBatch) -> NumpyBatch:
-        """A batch of evaluation, filled up so that the devices can share it evenly."""
+        """A batch filled up so that the devices can share it evenly."""
         if self._sharded is None:
             return batch
         return pad_to_multiple(batch, self._sharded.mesh.size)

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -21,12 +22,26 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
-def rank_part(array: np.ndarray) -> np.ndarray:
-    """This rank's rows of ``array``: in all ranks together each row comes once."""
+def rank_part(batch: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    """This rank's rows of each field: in all ranks together each row comes once.
+
+    If fields have lengths of their own, their rows belong together, and one rank gets them all.
+
+    Args:
+      batch: the fields.
+      number: of the batch, from 0, so that ranks take turns.
+    """
     if not dist.is_initialized():
-        return array
-    number, count, length = dist.get_rank(), dist.get_world_size(), len(array)
-    return array[length * number // count : length * (number + 1) // count]
+        return dict(batch)
+    rank, count = dist.get_rank(), dist.get_world_size()
+    if len({len(array) for array in batch.values()}) > 1:
+        return {
+            name: array if number % count == rank else array[:0] for name, array in batch.items()
+        }
+    return {
+        name: array[len(array) * rank // count : len(array) * (rank + 1) // count]
+        for name, array in batch.items()
+    }
 
 
 def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:

@@ -246,12 +246,13 @@ class Runtime:
         sums = [
             torch.zeros(len(names), 2, dtype=torch.float64, device=device) for _, device in replicas
         ]
-        for batch, (model, device), total in zip(
-            batches, itertools.cycle(replicas), itertools.cycle(sums), strict=False
+        for (number, batch), (model, device), total in zip(
+            enumerate(batches), itertools.cycle(replicas), itertools.cycle(sums), strict=False
         ):
-            mine = {k: torch.from_numpy(distributed.rank_part(v)) for k, v in batch.items()}
+            part = distributed.rank_part(batch, number)
+            mine = {name: torch.from_numpy(array) for name, array in part.items()}
             outputs: dict[str, np.ndarray] = {}
-            if len(mine["weights"]):  # the batch may be smaller than the number of ranks
+            if len(mine["weights"]):  # not all ranks have a part of every batch
                 # Launches are asynchronous, so the devices work at the same time.
                 tensors = {name: tensor.to(device) for name, tensor in mine.items()}
                 logits, _ = self.workload.model_fn(

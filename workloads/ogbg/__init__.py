@@ -1,0 +1,1 @@
+"""A graph network that predicts properties of molecules: OGB's ogbg-molpcba."""
