@@ -1,11 +1,13 @@
 """The losses in JAX. The PyTorch twins are in ``finishline/frameworks/pytorch/losses.py``."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from finishline.frameworks.jax import ctc
 from finishline.spec import LossType
 
 Array = jax.Array
@@ -44,10 +46,11 @@ def mean_absolute_error(labels: Array, logits: Array, label_smoothing: float) ->
     return _mean_but_first(jnp.abs(logits - labels))
 
 
-LOSSES: dict[LossType, Callable[[Array, Array, float], Array]] = {
+LOSSES: dict[LossType, Callable[[Array, Any, float], Array]] = {
     LossType.SOFTMAX_CROSS_ENTROPY: softmax_cross_entropy,
     LossType.SIGMOID_CROSS_ENTROPY: sigmoid_cross_entropy,
     LossType.MEAN_SQUARED_ERROR: mean_squared_error,
+    LossType.CTC_LOSS: ctc.ctc_loss,
     LossType.MEAN_ABSOLUTE_ERROR: mean_absolute_error,
 }
 
@@ -55,7 +58,7 @@ LOSSES: dict[LossType, Callable[[Array, Array, float], Array]] = {
 def compute_loss(
     loss_type: LossType,
     labels: Array,
-    logits: Array,
+    logits: Any,
     mask: Array | None = None,
     label_smoothing: float = 0.0,
 ) -> dict[str, Array]:
@@ -64,18 +67,21 @@ def compute_loss(
     Where each part of an example has a loss of its own, such as a token or a task,
     ``per_example`` is (batch, parts), and it is parts that count as valid examples.
 
+    CTC has logits and paddings in ``logits``, see ``ctc``; its valid examples are the tokens of
+    ``labels``, while ``per_example`` is that of the whole sequence.
+
     ``mask`` has the shape of ``per_example``, or is (batch,) for all parts alike; entries of
     weight 0 count neither in the sum nor in the number of valid examples.
     """
     per_example = LOSSES[loss_type](labels, logits, label_smoothing)
-    if mask is None:
-        n_valid = jnp.asarray(per_example.size, per_example.dtype)
-    else:
+    is_ctc = loss_type is LossType.CTC_LOSS
+    counts = ctc.num_tokens(labels, logits) if is_ctc else jnp.ones_like(per_example)
+    if mask is not None:
         mask = mask.reshape(mask.shape + (1,) * (per_example.ndim - mask.ndim))
-        per_example, n_valid = per_example * mask, jnp.broadcast_to(mask, per_example.shape).sum()
+        per_example, counts = per_example * mask, counts * mask
     return {
         "summed": per_example.sum(),
-        "n_valid_examples": n_valid,
+        "n_valid_examples": counts.sum(),
         "per_example": per_example,
     }
 

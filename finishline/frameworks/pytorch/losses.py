@@ -1,10 +1,13 @@
 """The losses in PyTorch. The JAX twins are in ``finishline/frameworks/jax/losses.py``."""
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from finishline.frameworks.pytorch import ctc
 from finishline.spec import LossType
 
 
@@ -47,10 +50,11 @@ def mean_absolute_error(labels: Tensor, logits: Tensor, label_smoothing: float) 
     return _mean_but_first((logits - labels).abs())
 
 
-LOSSES: dict[LossType, Callable[[Tensor, Tensor, float], Tensor]] = {
+LOSSES: dict[LossType, Callable[[Tensor, Any, float], Tensor]] = {
     LossType.SOFTMAX_CROSS_ENTROPY: softmax_cross_entropy,
     LossType.SIGMOID_CROSS_ENTROPY: sigmoid_cross_entropy,
     LossType.MEAN_SQUARED_ERROR: mean_squared_error,
+    LossType.CTC_LOSS: ctc.ctc_loss,
     LossType.MEAN_ABSOLUTE_ERROR: mean_absolute_error,
 }
 
@@ -58,7 +62,7 @@ LOSSES: dict[LossType, Callable[[Tensor, Tensor, float], Tensor]] = {
 def compute_loss(
     loss_type: LossType,
     labels: Tensor,
-    logits: Tensor,
+    logits: Any,
     mask: Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> dict[str, Tensor]:
@@ -67,18 +71,21 @@ def compute_loss(
     Where each part of an example has a loss of its own, such as a token or a task,
     ``per_example`` is (batch, parts), and it is parts that count as valid examples.
 
+    CTC has logits and paddings in ``logits``, see ``ctc``; its valid examples are the tokens of
+    ``labels``, while ``per_example`` is that of the whole sequence.
+
     ``mask`` has the shape of ``per_example``, or is (batch,) for all parts alike; entries of
     weight 0 count neither in the sum nor in the number of valid examples.
     """
     per_example = LOSSES[loss_type](labels, logits, label_smoothing)
-    if mask is None:
-        n_valid = per_example.new_full((), per_example.numel())
-    else:
+    is_ctc = loss_type is LossType.CTC_LOSS
+    counts = ctc.num_tokens(labels, logits) if is_ctc else torch.ones_like(per_example)
+    if mask is not None:
         mask = mask.reshape(mask.shape + (1,) * (per_example.ndim - mask.ndim))
-        per_example, n_valid = per_example * mask, mask.expand_as(per_example).sum()
+        per_example, counts = per_example * mask, counts * mask
     return {
         "summed": per_example.sum(),
-        "n_valid_examples": n_valid,
+        "n_valid_examples": counts.sum(),
         "per_example": per_example,
     }
 
