@@ -43,6 +43,7 @@ class MultiHeadAttention(nn.Module):
       use_bias: whether the four layers have biases.
       kernel_init: initialiser of the four kernels.
       query_scale: a factor of the queries, an inverse temperature of the softmax.
+      output_scale: a factor of what the heads gather.
     """
 
     width: int
@@ -50,6 +51,7 @@ class MultiHeadAttention(nn.Module):
     use_bias: bool = True
     kernel_init: Callable[..., Any] = nn.initializers.xavier_uniform()
     query_scale: float = 1.0
+    output_scale: float = 1.0
 
     def setup(self) -> None:
         """Makes the four layers."""
@@ -95,7 +97,7 @@ class MultiHeadAttention(nn.Module):
         dropout_rate: float | jax.Array = 0.0,
     ) -> jax.Array:
         """Like ``__call__``, with keys and values that may have been kept from earlier calls."""
-        q = self._split(self.query(inputs_q)) * self.query_scale
+        q = self.scaled(self._split(self.query(inputs_q)))
         rate = dropout_rate if train else 0.0
         # The library's function has no dropout, and its softmax is in float32 in any case.
         if _is_zero(rate) and q.dtype != jnp.float64:
@@ -106,7 +108,11 @@ class MultiHeadAttention(nn.Module):
             can_attend = mask.any(axis=-1, keepdims=True)  # (batch, heads, queries, 1)
             x = jnp.where(can_attend.swapaxes(1, 2), x, 0)  # (batch, queries, heads, head width)
         x = x.reshape(inputs_q.shape)  # (batch, queries, width)
-        return self.out(x)
+        return self.out(x * self.output_scale)
+
+    def scaled(self, queries: jax.Array) -> jax.Array:
+        """The queries, (batch, queries, heads, head width), as they meet the keys."""
+        return queries * self.query_scale
 
     def _project(self, role: ParameterType) -> Projection:
         return Projection(

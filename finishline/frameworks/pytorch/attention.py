@@ -47,6 +47,7 @@ class MultiHeadAttention(nn.Module):
         use_bias: bool = True,
         kernel_init: Callable[[torch.Tensor], Any] = nn.init.xavier_uniform_,
         query_scale: float = 1.0,
+        output_scale: float = 1.0,
     ):
         """Makes and initialises the layers; ``module.apply`` of other initialisers undoes that.
 
@@ -56,10 +57,12 @@ class MultiHeadAttention(nn.Module):
           use_bias: whether the four layers have biases.
           kernel_init: initialiser of the four weights, in place.
           query_scale: a factor of the queries, an inverse temperature of the softmax.
+          output_scale: a factor of what the heads gather.
         """
         super().__init__()
         self.num_heads = num_heads
         self.query_scale = query_scale
+        self.output_scale = output_scale
 
         def project(role: ParameterType) -> Projection:
             return Projection(width, bias=use_bias, role=role, kernel_init=kernel_init)
@@ -103,15 +106,19 @@ class MultiHeadAttention(nn.Module):
         dropout_rate: float = 0.0,
     ) -> torch.Tensor:
         """Like ``forward``, with keys and values that may have been kept from earlier calls."""
-        q = self._split(self.query(inputs_q))
         x = F.scaled_dot_product_attention(
-            q if self.query_scale == 1 else q * self.query_scale,
+            self.scaled(self._split(self.query(inputs_q))),
             k,
             v,
             attn_mask=mask,
             dropout_p=dropout_rate if self.training else 0.0,
         )  # (batch, heads, queries, head width)
-        return self.out(x.transpose(1, 2).flatten(start_dim=2))
+        x = x.transpose(1, 2).flatten(start_dim=2)  # (batch, queries, width)
+        return self.out(x if self.output_scale == 1 else x * self.output_scale)
+
+    def scaled(self, queries: torch.Tensor) -> torch.Tensor:
+        """The queries, (batch, heads, queries, head width), as they meet the keys."""
+        return queries if self.query_scale == 1 else queries * self.query_scale
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, length, width) to (batch, heads, length, head width)."""
