@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from finishline import commandline, compat_flags, drift_flags, executor_flags
+from finishline import commandline, run_flags
 from finishline.suites import all_suites
 
 flags.DEFINE_string("config", None, "TOML file with flags, by name and without dashes.")
@@ -30,46 +30,9 @@ flags.DEFINE_enum(
     + ".",
 )
 flags.DEFINE_list("frameworks", ["jax", "pytorch"], "Frameworks to run the submissions in.")
-flags.DEFINE_enum("tuning_ruleset", "external", ["external", "self"], "See submission_runner.py.")
 flags.DEFINE_integer("num_studies", 1, "Studies; a result is the median over them.", lower_bound=1)
-flags.DEFINE_integer(
-    "num_tuning_trials", None, "Trials a study. Default: 5, self-tuning 1.", lower_bound=1
-)
-flags.DEFINE_integer("rng_seed", 0, "Root seed; all other seeds derive from it.", lower_bound=0)
-flags.DEFINE_string("data_dir", "data", "Where the data sets are.")
-flags.DEFINE_string("experiment_dir", "experiments", "Where experiments are recorded.")
 flags.DEFINE_string("experiment_name", "competition", "Name of the competition.")
-flags.DEFINE_integer("num_devices", None, "Devices to train on. Default: all.", lower_bound=1)
-flags.DEFINE_integer(
-    "max_global_steps", None, "Stop each trial after so many steps.", lower_bound=1
-)
-flags.DEFINE_float(
-    "step_hint_fraction",
-    None,
-    "Tell submissions this fraction of a workload's step hint, and stop there.",
-    0.001,
-    1.0,
-)
-flags.DEFINE_bool("stop_at_target", True, "End a trial when it reaches the target.")
-flags.DEFINE_bool("save_checkpoints", True, "Write checkpoints, so that trials can be resumed.")
-flags.DEFINE_bool("torch_compile", False, "Put PyTorch models through torch.compile.")
-flags.DEFINE_bool(
-    "shard_embeddings", False, "Let each device hold a part of large embedding tables, not all."
-)
-flags.DEFINE_string(
-    "benchmark_version",
-    None,
-    "Version of AlgoPerf whose budgets, step hints and quirks apply: 0.5, 0.6 or 1.0. Default: "
-    "the newest.",
-)
-flags.DEFINE_string(
-    "hardware",
-    None,
-    "Hardware class of that version whose budgets apply, such as 4xA100. Default: its usual one.",
-)
-compat_flags.define()
-drift_flags.define()
-executor_flags.define()
+run_flags.define()
 flags.DEFINE_string(
     "docker_base",
     None,
@@ -92,27 +55,10 @@ def main(argv: list[str]) -> int:
         submissions=FLAGS.submissions,
         workloads=FLAGS.workloads or all_suites()[FLAGS.suite].workloads,
         frameworks=FLAGS.frameworks,
-        tuning_ruleset=FLAGS.tuning_ruleset,
         num_studies=FLAGS.num_studies,
-        num_tuning_trials=FLAGS.num_tuning_trials,
-        rng_seed=FLAGS.rng_seed,
-        data_dir=Path(FLAGS.data_dir).expanduser(),
-        experiment_dir=Path(FLAGS.experiment_dir).expanduser(),
         experiment_name=FLAGS.experiment_name,
-        num_devices=FLAGS.num_devices,
-        max_global_steps=FLAGS.max_global_steps,
-        step_hint_fraction=FLAGS.step_hint_fraction,
-        stop_at_target=FLAGS.stop_at_target,
-        save_checkpoints=FLAGS.save_checkpoints,
-        torch_compile=FLAGS.torch_compile,
-        shard_embeddings=FLAGS.shard_embeddings,
-        compat=compat_flags.is_on(),
-        benchmark_version=FLAGS.benchmark_version,
-        hardware=FLAGS.hardware,
-        on_drift=FLAGS.on_drift,
-        max_drift=FLAGS.max_drift,
-        executor=executor_flags.executor(image=FLAGS.docker_image or ""),
         docker_base=FLAGS.docker_base,
+        **run_flags.settings(image=FLAGS.docker_image or ""),
     )
     return run(config)
 

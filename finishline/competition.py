@@ -6,10 +6,10 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from finishline.calibration import DEFAULT_MAX_DRIFT
 from finishline.errors import UserError
-from finishline.executors import Executor, LocalExecutor
+from finishline.executors import Executor
 from finishline.frameworks import FRAMEWORKS
+from finishline.settings import RunSettings
 from finishline.study import DEFAULT_NUM_TRIALS, StudyConfig, plan_study
 from finishline.submission import (
     REFERENCE_SUBMISSIONS,
@@ -23,44 +23,27 @@ from finishline.workload import find_workload
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CompetitionConfig:
+class CompetitionConfig(RunSettings):
     """What the command line of ``competition.py`` says.
+
+    If ``executor`` starts the workers in containers, an image without a name stands for one that is
+    built.
 
     Attributes:
       submissions: files or folders of submissions, or names of reference submissions.
       workloads: names of workloads.
       frameworks: 'jax', 'pytorch' or both.
       num_studies: studies of each submission on each workload.
-      executor: starts the workers. If it does so in containers, an image without a name stands for
-        one that is built.
-      executors: by the path of a submission, what starts its workers instead.
-      docker_base: image that it is built from; None is the usual one.
-      The others are those of ``StudyConfig``.
+      experiment_name: of the competition.
+      executors: by the path of a submission, what starts its workers instead of ``executor``.
+      docker_base: image that an image is built from; None is the usual one.
     """
 
     submissions: Sequence[str]
     workloads: Sequence[str]
     frameworks: Sequence[str] = FRAMEWORKS
-    tuning_ruleset: str = "external"
     num_studies: int = 1
-    num_tuning_trials: int | None = None
-    rng_seed: int = 0
-    data_dir: Path = Path("data")
-    experiment_dir: Path = Path("experiments")
     experiment_name: str = "competition"
-    num_devices: int | None = None
-    max_global_steps: int | None = None
-    step_hint_fraction: float | None = None
-    stop_at_target: bool = True
-    save_checkpoints: bool = True
-    torch_compile: bool = False
-    shard_embeddings: bool = False
-    compat: bool = True
-    benchmark_version: str | None = None
-    hardware: str | None = None
-    on_drift: str | None = None
-    max_drift: float = DEFAULT_MAX_DRIFT
-    executor: Executor = dataclasses.field(default_factory=LocalExecutor)
     executors: Mapping[Path, Executor] = dataclasses.field(default_factory=dict)
     docker_base: str | None = None
 
@@ -131,31 +114,18 @@ def _studies(config: CompetitionConfig) -> Iterator[StudyConfig]:
 def _study(
     config: CompetitionConfig, study: int, workload: str, framework: str, submission: Path
 ) -> StudyConfig:
+    settings = config.shared() | {
+        "num_tuning_trials": config.num_tuning_trials or DEFAULT_NUM_TRIALS[config.tuning_ruleset],
+        "executor": config.executors.get(submission, config.executor),
+    }
     return StudyConfig(
         submission_path=str(submission),
         framework=framework,
         workload=workload,
-        tuning_ruleset=config.tuning_ruleset,
-        num_tuning_trials=config.num_tuning_trials or DEFAULT_NUM_TRIALS[config.tuning_ruleset],
         study=study,
-        rng_seed=config.rng_seed,
-        data_dir=config.data_dir,
-        experiment_dir=config.experiment_dir,
         experiment_name=config.experiment_name,
         resume=True,
-        num_devices=config.num_devices,
-        max_global_steps=config.max_global_steps,
-        step_hint_fraction=config.step_hint_fraction,
-        stop_at_target=config.stop_at_target,
-        save_checkpoints=config.save_checkpoints,
-        torch_compile=config.torch_compile,
-        shard_embeddings=config.shard_embeddings,
-        compat=config.compat,
-        benchmark_version=config.benchmark_version,
-        hardware=config.hardware,
-        on_drift=config.on_drift,
-        max_drift=config.max_drift,
-        executor=config.executors.get(submission, config.executor),
+        **settings,
     )
 
 

@@ -175,33 +175,17 @@ def _note_loss(trial: TrialConfig, code: int) -> None:
 def trial_command(study: StudyConfig, trial: TrialConfig) -> list[str]:
     """The command that runs or continues one trial of a study."""
     arguments = {
+        **study.flags(),
         "framework": study.framework,
         "workload": study.workload,
         "submission_path": study.submission_path,
-        "tuning_ruleset": study.tuning_ruleset,
         "tuning_search_space": study.tuning_search_space,
-        "num_tuning_trials": study.num_tuning_trials,
         "hparam_start_index": trial.trial - 1,
         "hparam_end_index": trial.trial,
         "study": study.study,
-        "rng_seed": study.rng_seed,
-        "data_dir": study.data_dir,
-        "experiment_dir": study.experiment_dir,
         "experiment_name": study.experiment_name,
         "resume": True,
         "num_devices": trial.num_devices,
-        "max_global_steps": study.max_global_steps,
-        "step_hint_fraction": study.step_hint_fraction,
-        "stop_at_target": study.stop_at_target,
-        "save_checkpoints": study.save_checkpoints,
-        "torch_compile": study.torch_compile,
-        "shard_embeddings": study.shard_embeddings,
-        "compat": study.compat,
-        "benchmark_version": study.benchmark_version,
-        "hardware": study.hardware,
-        "on_drift": study.on_drift,
-        "max_drift": study.max_drift,
-        **study.executor.flags(),
     }
     given = {name: value for name, value in arguments.items() if value is not None}
     return [sys.executable, str(_RUNNER), *(f"--{name}={value}" for name, value in given.items())]

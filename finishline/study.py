@@ -13,16 +13,17 @@ from types import FrameType
 from typing import Any
 
 from finishline.benchmark import NEWEST, definition_for
-from finishline.calibration import DEFAULT_MAX_DRIFT, OnDrift
+from finishline.calibration import OnDrift
 from finishline.compat.check import check_sources
 from finishline.devices import count_devices
 from finishline.display import Display, create_display
 from finishline.errors import InfrastructureError, Status, UserError
-from finishline.executors import Executor, LocalExecutor
+from finishline.executors import LocalExecutor
 from finishline.records import META_FILE, RunDirectory, check_vacant, check_writable, read_json
 from finishline.recovery import ended
 from finishline.resuming import check_continues, newest_experiment
 from finishline.seeds import tuning_seed
+from finishline.settings import RunSettings
 from finishline.submission import SubmissionFile, check_submission, find_submission
 from finishline.trial import Outcome, TrialConfig
 from finishline.tuning import SearchSpace
@@ -33,71 +34,33 @@ DEFAULT_NUM_TRIALS = {"external": 5, "self": 1}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StudyConfig:
+class StudyConfig(RunSettings):
     """What the command line of ``submission_runner.py`` says.
 
     Attributes:
       submission_path: the submission's file or folder.
       framework: 'jax' or 'pytorch'.
       workload: name of the workload.
-      tuning_ruleset: 'external' or 'self'.
       tuning_search_space: file with the search space; None is the one beside the submission.
-      num_tuning_trials: number of points to draw; None is the ruleset's own number.
       hparam_start_index: first point to run, from 0.
       hparam_end_index: the point to stop before; None is the last.
       study: number of the study, from 0.
-      rng_seed: the root seed.
-      data_dir: where the data sets are.
-      experiment_dir: where experiments are.
       experiment_name: the experiment; None is a new name made of the time, or with ``resume`` the
         newest experiment in which this study has begun.
       resume: whether to continue trials that were interrupted.
       overwrite: whether to delete trials that are there.
-      num_devices: devices to train on; None is all GPUs, or the CPU.
-      max_global_steps: step after which training ends.
-      step_hint_fraction: what to multiply the workload's step hint by, after which training ends
-        then; None leaves it.
-      stop_at_target: whether reaching the target ends a trial.
-      save_checkpoints: whether trials can be resumed.
-      torch_compile: whether PyTorch models are compiled.
-      shard_embeddings: whether each device holds a part of large embedding tables instead of all.
-      compat: whether published submissions get what they need; see ``finishline.compat``.
-      benchmark_version: the version of the benchmark; None is the newest.
-      hardware: its class of machines whose budgets apply; None is the usual one.
-      executor: what starts the workers.
-      on_drift: what becomes of a trial if the machine's speed has changed: 'off', 'warn' or 'fail';
-        None is 'off' for workers on this machine and 'warn' for those in containers.
-      max_drift: by more than this share of it.
     """
 
     submission_path: str
     framework: str
     workload: str
-    tuning_ruleset: str = "external"
     tuning_search_space: str | None = None
-    num_tuning_trials: int | None = None
     hparam_start_index: int | None = None
     hparam_end_index: int | None = None
     study: int = 0
-    rng_seed: int = 0
-    data_dir: Path = Path("data")
-    experiment_dir: Path = Path("experiments")
     experiment_name: str | None = None
     resume: bool = False
     overwrite: bool = False
-    num_devices: int | None = None
-    max_global_steps: int | None = None
-    step_hint_fraction: float | None = None
-    stop_at_target: bool = True
-    save_checkpoints: bool = True
-    torch_compile: bool = False
-    shard_embeddings: bool = False
-    compat: bool = True
-    benchmark_version: str | None = None
-    hardware: str | None = None
-    executor: Executor = dataclasses.field(default_factory=LocalExecutor)
-    on_drift: str | None = None
-    max_drift: float = DEFAULT_MAX_DRIFT
 
 
 def plan_study(config: StudyConfig) -> list[TrialConfig]:
