@@ -22,6 +22,7 @@ LAYER_ROLES: dict[type, dict[str, ParameterType]] = {
         "scale": ParameterType.LAYER_NORM_SCALE,
         "bias": ParameterType.LAYER_NORM_BIAS,
     },
+    nn.RMSNorm: {"scale": ParameterType.LAYER_NORM_SCALE},
 }
 
 

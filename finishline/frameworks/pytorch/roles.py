@@ -18,6 +18,7 @@ LAYER_ROLES: dict[type[nn.Module], dict[str, ParameterType]] = {
     nn.Embedding: {"weight": ParameterType.EMBEDDING},
     BatchNorm2d: _BATCH_NORM,
     nn.LayerNorm: _LAYER_NORM,
+    nn.RMSNorm: {"weight": ParameterType.LAYER_NORM_SCALE},
 }
 
 
