@@ -8,6 +8,8 @@ BATCH_SIZES: Mapping[str, int] = {
     "criteo1tb": 262144,
     "criteo1tb_mini": 512,
     "fastmri": 32,
+    "finewebedu_lm_mini": 8,
+    "finewebedu_lm": 64,
     "imagenet_resnet": 1024,
     "imagenet_vit": 1024,
     "librispeech_conformer": 256,

@@ -28,13 +28,13 @@ DATASET = FineWebEdu(
 
 MINI_DATASET = MadeUpText(
     name="finewebedu_mini",
-    num_examples={"train": 9_000, "validation": 300, "test": 300},
+    num_examples={"train": 5_600, "validation": 150, "test": 150},
     fields=fields(MINI_LENGTH),
     origin="generated",
-    disk_bytes=2_600_000,
+    disk_bytes=1_690_000,
     length=MINI_LENGTH,
     vocab_size=MINI_VOCAB_SIZE,
-    shares={"validation": 0.05, "test": 0.05, "train": 0.9},
+    shares={"validation": 0.03, "test": 0.03, "train": 0.94},
     characters_per_token=1,
     documents_per_shard=1_000,
 )
@@ -64,7 +64,7 @@ BASE = WorkloadDefinition(
         "width": 64,
         "depth": 2,
         "mlp_width": 128,
-        "num_heads": 2,
+        "num_heads": 4,
     },
     batch_size_name="wmt",
     **published("finewebedu_lm"),
@@ -75,10 +75,9 @@ WORKLOADS = (
     BASE.mini(
         target=Target(metric="ppl", minimize=True, validation=1.9, test=1.9),
         max_allowed_runtime_sec=120,
-        eval_period_time_sec=2,
-        step_hint=300,
-        eval_batch_size=100,
-        num_eval_train_examples=300,
-        batch_size_name="fastmri",
+        eval_period_time_sec=1,
+        step_hint=800,
+        eval_batch_size=50,
+        num_eval_train_examples=150,
     ),
 )
