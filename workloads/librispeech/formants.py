@@ -48,10 +48,10 @@ def write_archives(
     folder.mkdir(parents=True, exist_ok=True)
     for number, (part, count) in enumerate(_by_part(num_examples).items()):
         rng = np.random.Generator(np.random.Philox(key=number))
-        with tarfile.open(folder / f"{part}.tar.gz", "w:gz", compresslevel=1) as tar:
+        with tarfile.open(folder / f"{part}.tar.gz", "w:gz", compresslevel=0) as tar:
             for chapter, first in enumerate(range(0, count, _PER_CHAPTER)):
                 size = min(_PER_CHAPTER, count - first)
-                _add_chapter(tar, part, (1000 * (number + 1) + chapter), size, num_words, rng)
+                _add_chapter(tar, part, 1000 * (number + 1) + chapter, size, num_words, rng)
 
 
 def _by_part(num_examples: Mapping[str, int]) -> dict[str, int]:

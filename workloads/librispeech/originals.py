@@ -12,7 +12,7 @@ import functools
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,8 +153,8 @@ def read_transcripts(path: Path) -> dict[str, str]:
 def _files(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of the files whose names end in ``suffix``, in the archive's order."""
     if path.is_dir():
-        for file in sorted(path.rglob(f"*{suffix}")):
-            yield file.name, file.read_bytes()
+        for found in sorted(path.rglob(f"*{suffix}")):
+            yield found.name, found.read_bytes()
         return
     with open_archive(path) as stream:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
@@ -181,13 +181,14 @@ class Reader:
     vocabulary: Path
     limits: Limits
 
-    def shards(self) -> Iterator[list[tuple[str, bytes]]]:
+    def shards(self) -> Generator[list[tuple[str, bytes]]]:
         """Names and contents of the audio files, as many together as make a shard.
 
         Raises:
           UserError: the archive is damaged.
         """
-        shard, num_bytes = [], 0
+        shard: list[tuple[str, bytes]] = []
+        num_bytes = 0
         for name, content in _files(self.path, ".flac"):
             if num_bytes >= _SHARD_BYTES:
                 yield shard
@@ -256,7 +257,7 @@ def _shards(reader: Reader, start: int) -> Iterator[StreamShard]:
     """The shards of a part from the one numbered ``start`` on."""
     transcripts = read_transcripts(reader.path)
     num_seen, made = 0, None
-    with contextlib.closing(reader.shards()) as shards:  # type: ignore[type-var]
+    with contextlib.closing(reader.shards()) as shards:
         for number, files in enumerate(shards):
             num_seen += len(files)
             if made is not None:

@@ -1,6 +1,6 @@
 """The word error rate of a split, by jiwer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ class WordErrorScorer:
         """``wer`` of all that was added; NaN if no word was spoken."""
         return {METRIC: self._errors / self._words if self._words else float("nan")}
 
-    def _texts(self, rows: Sequence[np.ndarray] | np.ndarray) -> list[str]:
+    def _texts(self, rows: np.ndarray) -> list[str]:
         """The text of each row of pieces; ids that the vocabulary does not have stand for none."""
         rows = np.where(rows < self._pieces.size, rows, 0)
         return [self._pieces.decode(row[row > 0].tolist()) for row in rows]
