@@ -11,12 +11,13 @@ import numpy as np
 
 # Names of a flax leaf -> names of a PyTorch one; other names are the same in both.
 _NAMES = {
-    "kernel": "weight",
     "scale": "weight",
     "embedding": "weight",
     "mean": "running_mean",
     "var": "running_var",
 }
+# What the names of an LSTM's two biases begin with.
+_FIRST_BIAS, _SECOND_BIAS = "bias_ih", "bias_hh"
 
 
 def flax_to_torch_state_dict(
@@ -29,6 +30,9 @@ def flax_to_torch_state_dict(
     convolution with ``transpose_kernel`` has height, width, out, in, which is how PyTorch's in,
     out, height, width comes of the same rule.
 
+    An LSTM of PyTorch has a second bias, ``bias_hh``, which flax's lacks and which has no effect in
+    ours: it is 0, and so is its gradient. See ``finishline.frameworks.pytorch.lstm``.
+
     Args:
       params: nested dicts of arrays, flax's collection 'params'. Gradients have this form, too.
       batch_stats: flax's collection 'batch_stats'; empty for a model without batch norm.
@@ -37,9 +41,12 @@ def flax_to_torch_state_dict(
     for tree in (params, batch_stats):
         for path, value in _leaves(tree):
             array = np.asarray(value)
-            if path[-1] == "kernel":
+            if _is_kernel(path[-1]):
                 array = np.moveaxis(array, (-1, -2), (0, 1))
-            state[_torch_name(path)] = np.array(array, order="C")
+            name = _torch_name(path)
+            state[name] = np.array(array, order="C")
+            if path[-1].startswith(_FIRST_BIAS):
+                state[name.replace(_FIRST_BIAS, _SECOND_BIAS)] = np.zeros_like(array)
     return state
 
 
@@ -73,12 +80,20 @@ def _flax_array(state: Mapping[str, np.ndarray], path: Iterable[str]) -> np.ndar
     """The array of a flax leaf from a PyTorch model's: layouts as above, the other way."""
     *_, leaf = path = tuple(path)
     array = state[_torch_name(path)]
-    return np.ascontiguousarray(np.moveaxis(array, (0, 1), (-1, -2))) if leaf == "kernel" else array
+    if not _is_kernel(leaf):
+        return array
+    return np.ascontiguousarray(np.moveaxis(array, (0, 1), (-1, -2)))
 
 
 def _torch_name(path: Iterable[str]) -> str:
     *modules, leaf = path
+    if _is_kernel(leaf):  # of an LSTM, for one, which has several
+        leaf = leaf.replace("kernel", "weight", 1)
     return ".".join([*modules, _NAMES.get(leaf, leaf)])
+
+
+def _is_kernel(leaf: str) -> bool:
+    return leaf.startswith("kernel")
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:

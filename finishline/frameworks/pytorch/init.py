@@ -26,7 +26,13 @@ def lecun_normal_(module: nn.Module) -> None:
         fan_in = module.weight[0].numel()
     else:
         return
-    std = math.sqrt(1 / fan_in) / _TRUNCATED_STD
-    nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+    lecun_normal_weight_(module.weight, fan_in)
     if module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def lecun_normal_weight_(weight: torch.Tensor, fan_in: int) -> None:
+    """Sets one kernel as ``lecun_normal_`` does, for a layer with ``fan_in`` inputs."""
+    std = math.sqrt(1 / fan_in) / _TRUNCATED_STD
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

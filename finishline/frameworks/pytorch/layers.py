@@ -1,10 +1,13 @@
 """Layers with the definitions of flax, so that both frameworks train the same model."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import distributed, nn
 from torch.nn import functional as F
+
+from finishline.spec import ParameterType
 
 
 def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
@@ -42,29 +45,47 @@ def channels_first(images: torch.Tensor) -> torch.Tensor:
     return x if x.is_cuda else x.clone(memory_format=torch.contiguous_format)
 
 
-class BatchNorm2d(nn.Module):
-    """Batch norm of (batch, channels, height, width) with the running statistics of flax.
+class BatchNorm(nn.Module):
+    """What batch norms share: parameters, and the running statistics of flax.
 
-    It differs from ``nn.BatchNorm2d`` in this: the running variance is the mean of the biased
-    variances of the batches, and under ``torch.distributed`` the statistics are those of the batch
-    of all ranks, on any device.
+    The running variance is the mean of the biased variances of the batches, and under
+    ``torch.distributed`` the statistics are those of the batch of all ranks, on any device.
 
     Attributes:
       update_running_statistics: False leaves the running statistics as they are in training.
     """
 
-    def __init__(self, num_features: int, *, decay: float = 0.9, eps: float = 1e-5):
+    def __init__(self, num_features: int, *, decay: float, eps: float, initial_weight: float):
         """Args: number of channels, share of the old running statistics that is kept, epsilon."""
         super().__init__()
         self.decay = decay
         self.eps = eps
         self.update_running_statistics = True
-        self.weight = nn.Parameter(torch.ones(num_features))
+        self.weight = nn.Parameter(torch.full((num_features,), initial_weight))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.running_mean: torch.Tensor
         self.running_var: torch.Tensor
         self.register_buffer("running_mean", torch.zeros(num_features))
         self.register_buffer("running_var", torch.ones(num_features))
+
+    def _update(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        """Takes mean and biased variance of a batch into the running statistics, if asked to."""
+        if self.update_running_statistics:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), 1 - self.decay)
+                self.running_var.lerp_(variance.to(self.running_var.dtype), 1 - self.decay)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        return f"{len(self.weight)}, decay={self.decay}, eps={self.eps}"
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch norm of (batch, channels, height, width); see ``BatchNorm`` for its statistics."""
+
+    def __init__(self, num_features: int, *, decay: float = 0.9, eps: float = 1e-5):
+        """Args: number of channels, share of the old running statistics that is kept, epsilon."""
+        super().__init__(num_features, decay=decay, eps=eps, initial_weight=1.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalises each channel of ``x``, (batch, channels, height, width)."""
@@ -79,10 +100,7 @@ class BatchNorm2d(nn.Module):
                 x, self.weight, self.bias, None, None, True, 0.0, self.eps
             )
             variance = inverse_std.detach().pow(-2).sub(self.eps).clamp(min=0)
-        if self.update_running_statistics:
-            with torch.no_grad():
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), 1 - self.decay)
-                self.running_var.lerp_(variance.to(self.running_var.dtype), 1 - self.decay)
+        self._update(mean, variance)
         return y
 
     def _normalize_over_ranks(
@@ -99,9 +117,47 @@ class BatchNorm2d(nn.Module):
         y = centred * scale.view(shape) + self.bias.view(shape)
         return y.to(x.dtype), mean.detach(), variance.detach()
 
-    def extra_repr(self) -> str:
-        """Shown by ``print(model)``."""
-        return f"{len(self.weight)}, decay={self.decay}, eps={self.eps}"
+
+class MaskedBatchNorm(BatchNorm):
+    """Batch norm of sequences, (batch, length, channels), over what is no padding.
+
+    The scale is kept as its difference from 1, so that it starts at 0 and weight decay draws it to
+    1. See ``BatchNorm`` for the statistics. The twin is in ``finishline.frameworks.jax.layers``.
+    """
+
+    parameter_types: ClassVar[Mapping[str, ParameterType]] = {
+        "weight": ParameterType.BATCH_NORM_SCALE,
+        "bias": ParameterType.BATCH_NORM_BIAS,
+    }
+
+    def __init__(self, num_features: int, *, decay: float = 0.999, eps: float = 1e-3):
+        """Args: number of channels, share of the old running statistics that is kept, epsilon."""
+        super().__init__(num_features, decay=decay, eps=eps, initial_weight=0.0)
+
+    def forward(self, x: torch.Tensor, paddings: torch.Tensor) -> torch.Tensor:
+        """Normalises each channel of ``x``.
+
+        Args:
+          x: (batch, length, channels).
+          paddings: (batch, length), 1 for padding and 0 else.
+
+        Returns:
+          The shape of ``x``, 0 in padding.
+        """
+        is_valid = (1 - paddings).to(x.dtype).unsqueeze(-1)  # (batch, length, 1)
+        if self.training:
+            count = self._total(is_valid.sum()).clamp(min=1)
+            mean = self._total((x * is_valid).sum(dim=(0, 1))) / count  # (channels,)
+            centred = (x - mean) * is_valid
+            variance = self._total(centred.square().sum(dim=(0, 1))) / count
+            self._update(mean.detach(), variance.detach())
+        else:
+            centred, variance = (x - self.running_mean) * is_valid, self.running_var
+        scale = (1 + self.weight) * torch.rsqrt(variance + self.eps)
+        return centred * scale + self.bias * is_valid
+
+    def _total(self, x: torch.Tensor) -> torch.Tensor:
+        return _SumOverRanks.apply(x) if _num_processes() > 1 else x
 
 
 class _SumOverRanks(torch.autograd.Function):

@@ -17,7 +17,7 @@ from finishline.errors import InfrastructureError, SubmissionError
 from finishline.frameworks.base import NumpyBatch, SnapshotSpec, WorkloadView
 from finishline.frameworks.means import metrics_of
 from finishline.frameworks.pytorch import distributed, sharded_embedding
-from finishline.frameworks.pytorch.layers import BatchNorm2d
+from finishline.frameworks.pytorch.layers import BatchNorm
 from finishline.frameworks.pytorch.losses import compute_loss
 from finishline.frameworks.pytorch.metrics import METRICS, metric_sums
 from finishline.frameworks.pytorch.roles import parameter_types
@@ -297,7 +297,7 @@ def _set_batch_norm_update(params: nn.Module, update: bool) -> None:
     if getattr(params, "_batch_norm_update", None) is update:
         return
     for module in params.modules():
-        if isinstance(module, BatchNorm2d):
+        if isinstance(module, BatchNorm):
             module.update_running_statistics = update
     params._batch_norm_update = update  # type: ignore[assignment]
 
