@@ -80,7 +80,10 @@ def _report(dataset: Dataset, data_dir: Path, *, verify: bool) -> None:
     """Prints what there is of each split, after reading all of it if ``verify``."""
     for split in SPLITS:
         folder = dataset.folder(data_dir, split)
-        count = splits.verify_split(folder) if verify else len(splits.Split(folder))
+        if verify:
+            splits.verify_split(folder)
+        with told_of_missing_packages(dataset):
+            count = len(dataset.open(data_dir, split))
         print(f"{dataset.name}: {count:,} {split} examples in {folder}")
         tell_if_partial(dataset, split, count)
 
