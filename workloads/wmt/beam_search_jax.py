@@ -110,5 +110,4 @@ def _advance(step: Step, state: _State) -> _State:
 
 def _pick(array: Array, indices: Array) -> Array:
     """Entries along axis 1: (batch, n, ...) and (batch, m) to (batch, m, ...)."""
-    shape = indices.shape + (1,) * (array.ndim - 2)
-    return jnp.take_along_axis(array, indices.reshape(shape), axis=1)
+    return jax.vmap(lambda rows, chosen: rows[chosen])(array, indices)

@@ -20,7 +20,8 @@ def beam_search(
 
     Args:
       step: the model.
-      cache: what it starts with; tensors with leading dimensions (batch, beams). At least one.
+      cache: what it starts with; tensors of (max_length, batch * beams, ...) whose entries from
+        ``index`` on mean nothing. At least one.
       batch_size: number of examples.
       beam_size: number of beams; 1 is greedy search.
       max_length: of a sentence with its end, in tokens.
@@ -56,8 +57,9 @@ def beam_search(
         tokens[:, :, index] = previous
         if not bool((attainable > best_scores).any()):
             break
+        of_all = (parents + beam_size * torch.arange(batch_size, device=device)[:, None]).flatten()
         for kept in cache:
-            kept.copy_(_pick(kept, parents))
+            kept[: index + 1] = kept[: index + 1].index_select(1, of_all)
     likeliest = _pick(tokens, scores.argmax(dim=1, keepdim=True))[:, 0]
     return torch.where(best_scores.isfinite()[:, None], best_tokens, likeliest)
 

@@ -132,7 +132,7 @@ class DecoderBlock(Block):
         Args:
           x: the token at position ``index``, (batch, beams, width).
           index: number of the tokens before.
-          cache: their keys and values, each (batch, beams, heads, max_length, head width); those
+          cache: their keys and values, each (max_length, batch * beams, heads, head width); those
             of this token are added.
           memory: those of the source, each (batch, heads, keys, head width).
           mask: of the source, (batch, 1, 1, keys).
@@ -144,8 +144,8 @@ class DecoderBlock(Block):
         def attend(x: Tensor) -> Tensor:
             one = x.flatten(end_dim=1)[:, None]  # (batch * beams, 1, width)
             for kept, part in zip(cache, self.self_attention.keys_and_values(one), strict=True):
-                kept[:, :, :, index] = part.unflatten(0, x.shape[:2])[:, :, :, 0]
-            keys, values = (kept[:, :, :, : index + 1].flatten(end_dim=1) for kept in cache)
+                kept[index] = part[:, :, 0]
+            keys, values = (kept[: index + 1].permute(1, 2, 0, 3) for kept in cache)
             return self.self_attention.attend(one, keys, values).view(x.shape)
 
         x = self.add(x, self.self_attention_norm, attend, 0.0)
@@ -234,7 +234,7 @@ class Model(nn.Module):
         memory = [block.cross_attention.keys_and_values(encoded) for block in blocks]
         # (batch, heads, keys, head width)
         batch_size, num_heads, _, head_width = memory[0][0].shape
-        size = (batch_size, beam_size, num_heads, self.max_length, head_width)
+        size = (self.max_length, batch_size * beam_size, num_heads, head_width)
         cache = [encoded.new_zeros(size) for _ in range(2 * self.depth)]
 
         def step(tokens: Tensor, index: int, cache: Sequence[Tensor]) -> Tensor:

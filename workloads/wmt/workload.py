@@ -85,10 +85,10 @@ WORKLOADS = (
     BASE.mini(
         target=Target(metric="bleu", minimize=False, validation=90.0, test=90.0),
         max_allowed_runtime_sec=120,
-        eval_period_time_sec=2.0,
+        eval_period_time_sec=3.0,
         step_hint=600,
         eval_batch_size=128,
-        num_eval_train_examples=128,
+        num_eval_train_examples=64,
         batch_size_name="mnist",
     ),
 )
