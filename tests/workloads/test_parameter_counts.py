@@ -23,6 +23,7 @@ PUBLISHED = {
     "fastmri_layernorm": (7_761_985, 60),
     "fastmri_model_size": (7_692_929, 19),
     "fastmri_tanh": (7_756_097, 24),
+    "finewebedu_lm": (252_815_372, 110),
     "imagenet_resnet": (25_557_032, 161),
     "imagenet_resnet_gelu": (25_557_032, 161),
     "imagenet_resnet_large_bn_init": (25_557_032, 161),
