@@ -4,8 +4,8 @@ Source: Battaglia et al., 2018, "Relational inductive biases, deep learning, and
 arXiv:1806.01261, section 3.2.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,12 @@ from finishline.spec import ParameterType
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu}
 
-# Rows, (n, width), and which of them is wanted at each place, (m,); None is all in their order.
-Rows = tuple[jax.Array, jax.Array | None]
+
+class Rows(NamedTuple):
+    """Rows, (n, width), and the numbers of those wanted, (m,); None is all in their order."""
+
+    x: jax.Array
+    numbers: jax.Array | None = None
 
 
 class Model(nn.Module):
@@ -84,30 +88,30 @@ class Step(nn.Module):
 
         def update(name: str, *inputs: Rows) -> jax.Array:
             perceptron = Perceptron(self.hidden_dims, self.activation, name=name)
-            return perceptron(inputs, train=train, dropout_rate=dropout_rate)
+            return perceptron(*inputs, train=train, dropout_rate=dropout_rate)
 
         senders, receivers = batch["senders"], batch["receivers"]
         num_nodes, num_graphs = len(nodes), len(graphs)
         edges = update(
             "edge",
-            (edges, None),
-            (nodes, senders),
-            (nodes, receivers),
-            (graphs, batch["graph_of_edge"]),
+            Rows(edges),
+            Rows(nodes, senders),
+            Rows(nodes, receivers),
+            Rows(graphs, batch["graph_of_edge"]),
         )
         sent = jax.ops.segment_sum(edges, senders, num_nodes)
         received = jax.ops.segment_sum(edges, receivers, num_nodes)
         nodes = update(
             "node",
-            (nodes, None),
-            (sent, None),
-            (received, None),
-            (graphs, batch["graph_of_node"]),
+            Rows(nodes),
+            Rows(sent),
+            Rows(received),
+            Rows(graphs, batch["graph_of_node"]),
         )
         # Each edge is sent by a node of its graph, and there are fewer nodes than edges.
         both = jnp.concatenate([nodes, sent], axis=1)
         sums = jax.ops.segment_sum(both, batch["graph_of_node"], num_graphs)
-        graphs = update("graph", (sums, None), (graphs, None))
+        graphs = update("graph", Rows(sums), Rows(graphs))
         return nodes, edges, graphs
 
 
@@ -121,11 +125,9 @@ class Perceptron(nn.Module):
     activation: str
 
     @nn.compact
-    def __call__(
-        self, inputs: Sequence[Rows], *, train: bool, dropout_rate: float | jax.Array
-    ) -> jax.Array:
+    def __call__(self, *inputs: Rows, train: bool, dropout_rate: float | jax.Array) -> jax.Array:
         """(rows, hidden_dims[-1]) of the inputs beside each other."""
-        x = RowsDense(self.hidden_dims[0], name="dense_0")(inputs)
+        x = RowsDense(self.hidden_dims[0], name="dense_0")(*inputs)
         for index, width in enumerate(self.hidden_dims):
             if index > 0:
                 x = nn.Dense(width, name=f"dense_{index}")(x)
@@ -148,7 +150,7 @@ class RowsDense(nn.Module):
     parameter_types: ClassVar = {"kernel": ParameterType.WEIGHT, "bias": ParameterType.BIAS}
 
     @nn.compact
-    def __call__(self, inputs: Sequence[Rows]) -> jax.Array:
+    def __call__(self, *inputs: Rows) -> jax.Array:
         """(rows, features)."""
         widths = [x.shape[1] for x, _ in inputs]
         shape = (sum(widths), self.features)

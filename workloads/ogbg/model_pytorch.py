@@ -7,7 +7,7 @@ arXiv:1806.01261, section 3.2.
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
 }
 
-# Rows, (n, width), and which of them is wanted at each place, (m,); None is all in their order.
-Rows = tuple[Tensor, Tensor | None]
+
+class Rows(NamedTuple):
+    """Rows, (n, width), and the numbers of those wanted, (m,); None is all in their order."""
+
+    x: Tensor
+    numbers: Tensor | None = None
 
 
 class Model(nn.Module):
@@ -103,26 +107,26 @@ class Step(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """New features of (nodes, width), (edges, width) and (graphs, width)."""
         senders, receivers = batch["senders"], batch["receivers"]
-        edge_inputs = [
-            (edges, None),
-            (nodes, senders),
-            (nodes, receivers),
-            (graphs, batch["graph_of_edge"]),
-        ]
-        edges = self.edge(edge_inputs, dropout_rate)
+        edges = self.edge(
+            Rows(edges),
+            Rows(nodes, senders),
+            Rows(nodes, receivers),
+            Rows(graphs, batch["graph_of_edge"]),
+            dropout_rate=dropout_rate,
+        )
         sent = segment_sum(edges, senders, len(nodes))
         received = segment_sum(edges, receivers, len(nodes))
-        node_inputs = [
-            (nodes, None),
-            (sent, None),
-            (received, None),
-            (graphs, batch["graph_of_node"]),
-        ]
-        nodes = self.node(node_inputs, dropout_rate)
+        nodes = self.node(
+            Rows(nodes),
+            Rows(sent),
+            Rows(received),
+            Rows(graphs, batch["graph_of_node"]),
+            dropout_rate=dropout_rate,
+        )
         # Each edge is sent by a node of its graph, and there are fewer nodes than edges.
         both = torch.cat([nodes, sent], dim=1)
         sums = segment_sum(both, batch["graph_of_node"], len(graphs))
-        graphs = self.graph([(sums, None), (graphs, None)], dropout_rate)
+        graphs = self.graph(Rows(sums), Rows(graphs), dropout_rate=dropout_rate)
         return nodes, edges, graphs
 
 
@@ -145,9 +149,9 @@ class Perceptron(nn.Module):
         for index, width in enumerate(hidden_dims):
             self.add_module(f"norm_{index}", nn.LayerNorm(width, eps=1e-6))
 
-    def forward(self, inputs: Sequence[Rows], dropout_rate: float) -> Tensor:
+    def forward(self, *inputs: Rows, dropout_rate: float) -> Tensor:
         """(rows, hidden_dims[-1]) of the inputs beside each other."""
-        x = self.dense_0(inputs)
+        x = self.dense_0(*inputs)
         for index in range(self.num_layers):
             if index > 0:
                 x = self.get_submodule(f"dense_{index}")(x)
@@ -172,13 +176,13 @@ class RowsLinear(nn.Linear):
         super().__init__(sum(widths), features)
         self.widths = list(widths)
 
-    def forward(self, inputs: Sequence[Rows]) -> Tensor:  # type: ignore[override]
+    def forward(self, *inputs: Rows) -> Tensor:  # type: ignore[override]
         """(rows, features)."""
-        y: Tensor = self.bias
-        for (x, rows), part in zip(inputs, self.weight.split(self.widths, dim=1), strict=True):
-            term = F.linear(x, part)
-            y = y + (term if rows is None else term.index_select(0, rows))
-        return y
+        terms = [
+            F.linear(x, part) if rows is None else F.linear(x, part).index_select(0, rows)
+            for (x, rows), part in zip(inputs, self.weight.split(self.widths, dim=1), strict=True)
+        ]
+        return sum(terms[1:], terms[0]) + self.bias
 
 
 def segment_sum(x: Tensor, segments: Tensor, num_segments: int) -> Tensor:

@@ -15,6 +15,7 @@ Source: Hu et al., 2020, "Open Graph Benchmark", arXiv:2005.00687.
 
 import contextlib
 import gzip
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -138,7 +139,7 @@ class _Files:
                 f"it by the original from {URL}."
             ) from error
 
-    def _raw(self, found: str) -> IO[bytes]:
+    def _raw(self, found: str) -> IO[bytes] | io.BufferedIOBase:
         return self._archive.open(found) if self._archive else Path(found).open("rb")
 
     @staticmethod

@@ -82,8 +82,8 @@ WORKLOADS = (
     OGBG.mini(
         target=Target(metric=METRIC, minimize=False, validation=0.9, test=0.9),
         max_allowed_runtime_sec=120,
-        eval_period_time_sec=2.0,
-        step_hint=400,
+        eval_period_time_sec=3.0,
+        step_hint=1200,
         eval_batch_size=1_000,
         num_eval_train_examples=1_000,
     ),
