@@ -79,21 +79,23 @@ def spec_augment(
     return features.masked_fill(is_band[:, None, :] | is_span[:, :, None], 0)
 
 
-# An operation of its own, which torch.compile takes as it is: it has no code for complex numbers,
-# and warns of them.
-@torch.library.custom_op("librispeech::power_spectrum", mutates_args=())
-def _power_spectrum(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+def _powers(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     """(batch, samples) to the power of each frequency, (batch, frames, FFT_SIZE / 2 + 1)."""
     frames = signal.unfold(1, frontend.FRAME, frontend.HOP)  # (batch, frames, FRAME)
     spectrum = torch.fft.rfft(frames * window, frontend.FFT_SIZE)
     return torch.view_as_real(spectrum).square().sum(dim=-1)
 
 
-@_power_spectrum.register_fake
-def _(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+def _shape_of_powers(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     del window
-    num_frames = (signal.shape[1] - frontend.FRAME) // frontend.HOP + 1
+    num_frames = frontend.num_frames(signal.shape[1])
     return signal.new_empty(signal.shape[0], num_frames, frontend.FFT_SIZE // 2 + 1)
+
+
+# An operation of its own, which torch.compile takes as it is: it has no code for complex numbers,
+# and warns of them.
+_power_spectrum = torch.library.custom_op("librispeech::power_spectrum", _powers, mutates_args=())
+_power_spectrum.register_fake(_shape_of_powers)
 
 
 def _random_spans(

@@ -54,8 +54,9 @@ def mel_filters() -> np.ndarray:
     Returns:
       float64, (FFT_SIZE / 2 + 1, NUM_MELS).
     """
-    edges = np.linspace(_mel(LOWEST), _mel(HIGHEST), NUM_MELS + 2)
-    bins = _mel(np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE / FFT_SIZE)
+    first, last = _mels(np.array([LOWEST, HIGHEST]))
+    edges = np.linspace(first, last, NUM_MELS + 2)
+    bins = _mels(np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE / FFT_SIZE)
     filters = [
         np.interp(bins, edges[i : i + 3], [0.0, 1.0, 0.0], left=0.0, right=0.0)
         for i in range(NUM_MELS)
@@ -68,5 +69,5 @@ def normalization() -> tuple[np.ndarray, np.ndarray]:
     return np.array(MEANS), np.array(STANDARD_DEVIATIONS)
 
 
-def _mel(hertz: np.ndarray | float) -> np.ndarray:
-    return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+def _mels(hertz: np.ndarray) -> np.ndarray:
+    return 1127.0 * np.log1p(hertz / 700.0)
