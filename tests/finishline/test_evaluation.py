@@ -13,7 +13,7 @@ import pytest
 
 from finishline import evaluator
 from finishline.data.records import RecordSource
-from finishline.data.sources import ArraySource
+from finishline.data.sources import ArraySource, BatchingSource
 from finishline.evaluator import Evaluator
 from finishline.frameworks.base import create_runtime
 from finishline.workload import SPLITS, all_workloads
@@ -62,6 +62,17 @@ class RecordPart(Part, RecordSource):
         return RecordSource.gather(self, indices)
 
 
+class BatchingPart(Part):
+    """The first examples of a source that makes its own batches."""
+
+    def training_batches(self, **arguments):
+        raise NotImplementedError
+
+    def evaluation_batches(self, indices, batch_size):
+        self.counter.update(indices.tolist())
+        return self.source.evaluation_batches(indices, batch_size)
+
+
 @dataclasses.dataclass(eq=False)
 class Probe:
     """A data set's first examples; counts how often each is read."""
@@ -77,6 +88,7 @@ class Probe:
     def open(self, data_dir, split, quirks=frozenset()):
         source = self.dataset.open(data_dir, split, quirks)
         kind = RecordPart if isinstance(source, RecordSource) else Part
+        kind = BatchingPart if isinstance(source, BatchingSource) else kind
         return kind(source, NUM_EXAMPLES[split], self.counts[split])
 
 
