@@ -14,7 +14,6 @@ and ``label_smoothing``. ``loss``, ``grad_norm`` and ``learning_rate`` go to the
 steps.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,10 +22,16 @@ import torch.distributed as dist
 
 from finishline import spec
 from finishline.recipes.batches import data_selection, get_batch_size
+from finishline.recipes.pytorch_schedules import (
+    constant_after_warmup,
+    warmup_cosine,
+    warmup_linear,
+)
 from finishline.recipes.roles import MATRIX_ROLES
 
 __all__ = [
     "Beside",
+    "adamw",
     "backward",
     "constant_after_warmup",
     "data_selection",
@@ -242,38 +247,13 @@ def hidden_matrices_and_others(
     return matrices, others
 
 
-def warmup_cosine(hyperparameters: Any, step_hint: int) -> Callable[[int], float]:
-    """Linear from 0 to 1 in ``warmup_factor * step_hint`` steps, then a cosine to 0."""
-    warmup_steps = int(hyperparameters.warmup_factor * step_hint)
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return step / warmup_steps
-        progress = min((step - warmup_steps) / (step_hint - warmup_steps), 1.0)
-        return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-    return factor
-
-
-def warmup_linear(hyperparameters: Any, step_hint: int) -> Callable[[int], float]:
-    """Linear from 0 to 1, linear down to ``end_factor``, then constant.
-
-    The warm-up takes ``warmup_factor``, all until the end of the decay ``decay_steps_factor`` of
-    ``step_hint`` steps.
-    """
-    warmup_steps = int(hyperparameters.warmup_factor * step_hint)
-    decay_steps = int(hyperparameters.decay_steps_factor * step_hint) - warmup_steps
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return step / warmup_steps
-        progress = min((step - warmup_steps) / decay_steps, 1.0)
-        return 1.0 + progress * (hyperparameters.end_factor - 1.0)
-
-    return factor
-
-
-def constant_after_warmup(hyperparameters: Any, step_hint: int) -> Callable[[int], float]:
-    """As ``warmup_cosine``, but the learning rate stays at its peak."""
-    warmup_steps = max(1, int(hyperparameters.warmup_factor * step_hint))
-    return lambda step: min(step / warmup_steps, 1.0)
+def adamw(model: torch.nn.Module, hyperparameters: Any) -> torch.optim.Optimizer:
+    """AdamW for submissions that have it at their core: see ``reference_submissions/adamw``."""
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=hyperparameters.learning_rate,
+        betas=(hyperparameters.beta1, hyperparameters.beta2),
+        eps=1e-8,
+        weight_decay=hyperparameters.weight_decay,
+        fused=True,
+    )

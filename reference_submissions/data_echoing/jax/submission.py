@@ -10,6 +10,7 @@ echoing).
 import optax
 
 from finishline.recipes import jax as recipe
+from finishline.recipes.echo import Echo
 from finishline.recipes.jax import get_batch_size, update_params
 
 
@@ -17,30 +18,8 @@ def init_optimizer_state(workload, model_params, model_state, hyperparameters, r
     """The moments, and the compiled training step."""
     _echo.factor = hyperparameters.echo_factor
     schedule = recipe.warmup_cosine(hyperparameters, workload.step_hint)
-    optimizer = optax.adamw(
-        schedule,
-        b1=hyperparameters.beta1,
-        b2=hyperparameters.beta2,
-        eps=1e-8,
-        weight_decay=hyperparameters.weight_decay,
-    )
+    optimizer = recipe.adamw(schedule, hyperparameters)
     return recipe.init(workload, model_params, hyperparameters, optimizer, schedule)
-
-
-class Echo:
-    """The batch at hand."""
-
-    def __init__(self, factor):
-        self.factor = factor
-        self.batch = None
-        self.uses_left = 0
-
-    def take(self, input_queue):
-        """The batch for one step."""
-        if not self.uses_left:
-            self.batch, self.uses_left = next(input_queue), self.factor
-        self.uses_left -= 1
-        return self.batch
 
 
 # Not in the optimizer state, because it belongs to no checkpoint.
@@ -74,5 +53,5 @@ def prepare_for_eval(
     rng,
 ):
     """Ends the echo; the parameters stay."""
-    _echo.uses_left = 0
+    _echo.end()
     return optimizer_state, current_param_container, model_state

@@ -7,40 +7,16 @@ Source: Choi et al., "Faster Neural Network Training with Data Echoing", arXiv:1
 echoing).
 """
 
-import torch
-
 from finishline.recipes import pytorch as recipe
+from finishline.recipes.echo import Echo
 from finishline.recipes.pytorch import get_batch_size, update_params
 
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
     """The optimizer and its learning-rate schedule."""
     _echo.factor = hyperparameters.echo_factor
-    optimizer = torch.optim.AdamW(
-        model_params.parameters(),
-        lr=hyperparameters.learning_rate,
-        betas=(hyperparameters.beta1, hyperparameters.beta2),
-        eps=1e-8,
-        weight_decay=hyperparameters.weight_decay,
-        fused=True,
-    )
+    optimizer = recipe.adamw(model_params, hyperparameters)
     return recipe.init(recipe.warmup_cosine(hyperparameters, workload.step_hint), optimizer)
-
-
-class Echo:
-    """The batch at hand."""
-
-    def __init__(self, factor):
-        self.factor = factor
-        self.batch = None
-        self.uses_left = 0
-
-    def take(self, input_queue):
-        """The batch for one step."""
-        if not self.uses_left:
-            self.batch, self.uses_left = next(input_queue), self.factor
-        self.uses_left -= 1
-        return self.batch
 
 
 # Not in the optimizer state, because it belongs to no checkpoint.
@@ -74,5 +50,5 @@ def prepare_for_eval(
     rng,
 ):
     """Ends the echo; the parameters stay."""
-    _echo.uses_left = 0
+    _echo.end()
     return optimizer_state, current_param_container, model_state

@@ -25,14 +25,7 @@ from finishline.recipes.pytorch import (
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
     """AdamW, its learning-rate schedule, and what follows it."""
-    adamw = torch.optim.AdamW(
-        model_params.parameters(),
-        lr=hyperparameters.learning_rate,
-        betas=(hyperparameters.beta1, hyperparameters.beta2),
-        eps=1e-8,
-        weight_decay=hyperparameters.weight_decay,
-        fused=True,
-    )
+    adamw = recipe.adamw(model_params, hyperparameters)
     state = recipe.init(recipe.warmup_cosine(hyperparameters, workload.step_hint), adamw)
     outer = OuterNesterov(
         model_params.parameters(),

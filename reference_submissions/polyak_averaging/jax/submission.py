@@ -26,13 +26,7 @@ from finishline.recipes.jax import (
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
     """The states of AdamW and of what follows it, and the compiled functions."""
     schedule = recipe.warmup_cosine(hyperparameters, workload.step_hint)
-    adamw = optax.adamw(
-        schedule,
-        b1=hyperparameters.beta1,
-        b2=hyperparameters.beta2,
-        eps=1e-8,
-        weight_decay=hyperparameters.weight_decay,
-    )
+    adamw = recipe.adamw(schedule, hyperparameters)
     optimizer = with_average(adamw, hyperparameters.ema_decay)
     return recipe.init(
         workload, model_params, hyperparameters, optimizer, schedule, views=recipe.BESIDE

@@ -19,13 +19,7 @@ from finishline.recipes.jax import data_selection, get_batch_size, update_params
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
     """The states of both optimizers, and the compiled training step."""
     schedule = recipe.warmup_cosine(hyperparameters, workload.step_hint)
-    adamw = optax.adamw(
-        schedule,
-        b1=hyperparameters.beta1,
-        b2=hyperparameters.beta2,
-        eps=1e-8,
-        weight_decay=hyperparameters.weight_decay,
-    )
+    adamw = recipe.adamw(schedule, hyperparameters)
     ascent = optax.chain(optax.contrib.normalize(), optax.sgd(hyperparameters.rho))
     optimizer = optax.contrib.sam(adamw, ascent, sync_period=2, opaque_mode=True)
     return recipe.init(workload, model_params, hyperparameters, optimizer, schedule)

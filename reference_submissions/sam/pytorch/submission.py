@@ -18,14 +18,7 @@ from finishline.recipes.pytorch import data_selection, get_batch_size
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
     """The optimizer and its learning-rate schedule."""
-    optimizer = torch.optim.AdamW(
-        model_params.parameters(),
-        lr=hyperparameters.learning_rate,
-        betas=(hyperparameters.beta1, hyperparameters.beta2),
-        eps=1e-8,
-        weight_decay=hyperparameters.weight_decay,
-        fused=True,
-    )
+    optimizer = recipe.adamw(model_params, hyperparameters)
     return recipe.init(recipe.warmup_cosine(hyperparameters, workload.step_hint), optimizer)
 
 
