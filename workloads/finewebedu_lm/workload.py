@@ -76,7 +76,7 @@ WORKLOADS = (
         target=Target(metric="ppl", minimize=True, validation=1.9, test=1.9),
         max_allowed_runtime_sec=120,
         eval_period_time_sec=1,
-        step_hint=800,
+        step_hint=1000,
         eval_batch_size=50,
         num_eval_train_examples=150,
     ),
