@@ -29,7 +29,7 @@ class UtteranceSource:
         max_tokens: int,
     ):
         """Keeps ``shards`` without a copy; for the rest see ``dataset.LibriSpeech``."""
-        self._shards = shards
+        self.shards = shards
         self._lengths = np.array(evaluation_lengths)
         self._max_tokens = max_tokens
         self.num_samples = np.concatenate([shard["num_samples"] for shard in shards])
@@ -66,7 +66,7 @@ class UtteranceSource:
         targets = np.zeros((len(indices), self._max_tokens), np.int32)
         owners = np.searchsorted(self._firsts, indices, side="right") - 1
         for row, (index, owner) in enumerate(zip(indices.tolist(), owners.tolist(), strict=True)):
-            shard, first, count = self._shards[owner], self._samples_at[index], self._num_tokens
+            shard, first, count = self.shards[owner], self._samples_at[index], self._num_tokens
             samples = shard["samples"][first : first + self.num_samples[index]]
             inputs[row, : len(samples)] = samples
             first = self._tokens_at[index]
