@@ -1,6 +1,6 @@
 """Sequential NAdamW: tunes itself by trying one learning rate after the other, each from the start.
 
-Round r = 0, 1, ... takes ``step_hint / 2`` steps of NAdamW from the initial weights with the peak
+Round r = 0, 1, ... takes 3/4 ``step_hint`` steps of NAdamW from the initial weights with the peak
 learning rate ``PEAKS[r]``, under a linear warm-up and a cosine. The rate that does well most often
 comes first; the budget of a self-tuning submission has room for a few rounds. After the last, the
 submission says that it is done.
@@ -21,13 +21,13 @@ from finishline import spec
 from finishline.recipes import pytorch as recipe
 from finishline.recipes.pytorch import data_selection, get_batch_size
 
-PEAKS = (0.01, 0.03, 0.003, 0.1, 0.001)
+PEAKS = (0.01, 0.003, 0.03, 0.001, 0.1)
 WARMUP_FACTOR = 0.05
 
 
 def steps_of_round(step_hint):
     """Steps that each round takes."""
-    return max(2, step_hint // 2)
+    return max(2, 3 * step_hint // 4)
 
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
