@@ -1,10 +1,10 @@
 """Seals on what no trial may change: records of others, data, harness and submissions."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from finishline import harness
+from finishline.digests import sha256_of
 from finishline.records import EVALS_FILE, EVENTS_FILE, META_FILE
 from finishline.trial import TrialConfig
 from finishline.workload import SPLITS
@@ -54,7 +54,6 @@ def common_files(trials: Iterable[TrialConfig]) -> list[Path]:
 
 def _digest(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return None

@@ -1,13 +1,13 @@
 """Finding the parameters with which a trial met its target."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from finishline.auditing.record import Record
 from finishline.checkpoints import Checkpoint
 from finishline.clock import Account
+from finishline.digests import sha256_of
 from finishline.records import CHECKPOINTS_FOLDER, TARGET_SNAPSHOT_FILE, Event
 from finishline.worker import SNAPSHOT_FILE
 from scoring.checks.findings import Finding, warning
@@ -40,7 +40,7 @@ def find_proof(record: Record) -> tuple[Proof | None, list[Finding]]:
     if not places:
         return None, [_missing(record, event)]
     recorded = event.get("snapshot_sha256")
-    hashes = {place: _sha256(place) for place in places}
+    hashes = {place: sha256_of(place) for place in places}
     if recorded is None:
         problem = "the log does not have the hash of the snapshot, so another may be in its place"
         finding = warning("snapshot", places[0], problem, "it is of an earlier version")
@@ -75,11 +75,6 @@ def _missing(record: Record, event: Event) -> Finding:
     problem = f"no snapshot of the last evaluation, at step {event['step']:,}, was kept"
     remedy = "nothing can be measured again; the target was not reached with it"
     return warning("snapshot", record.run.path / CHECKPOINTS_FOLDER, problem, remedy)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_checkpoint_clocks(record: Record) -> Iterator[Finding]:

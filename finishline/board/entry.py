@@ -2,13 +2,13 @@
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from finishline.digests import sha256_of
 from finishline.errors import UserError
 from finishline.records import (
     EVALS_FILE,
@@ -174,7 +174,6 @@ def _record_files(logs: Path) -> Iterator[Path]:
 def file_hash(path: Path) -> str | None:
     """SHA-256 of a file, hexadecimal; None if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return None

@@ -1,7 +1,6 @@
 """The wheels of a lock, in a folder of the user's cache."""
 
 import fcntl
-import hashlib
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from finishline.containers.lock import Lock, Platform, normalised
+from finishline.digests import sha256_of
 from finishline.errors import UserError
 
 
@@ -59,14 +59,9 @@ def _cached(lock: Lock, folder: Path) -> dict[str, Path]:
     for path in folder.glob("*.whl"):
         name, version = path.name.split("-")[:2]
         name = normalised(name)
-        if lock.versions.get(name) == version and _digest(path) in lock.hashes[name]:
+        if lock.versions.get(name) == version and sha256_of(path) in lock.hashes[name]:
             found[name] = path
     return found
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(lock: Lock, platform: Platform, folder: Path) -> None:

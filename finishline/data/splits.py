@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from finishline.data.progress import progress
+from finishline.digests import sha256_of
 from finishline.errors import UserError
 from finishline.records import sync_folder
 
@@ -188,7 +189,7 @@ class Split:
                 if name.endswith(RECORDS):
                     self.record_files.append(path)
                     if is_small:
-                        _check_hash(path, _sha256(path), described)
+                        _check_hash(path, sha256_of(path), described)
 
     def __len__(self) -> int:
         return sum(self.lengths)
@@ -224,7 +225,7 @@ def verify_split(folder: Path) -> int:
     total = sum(described["bytes"] for _, described in files)
     with progress(f"{folder.parent.name}/{folder.name}", total) as advance:
         for path, (_, described) in zip(paths, files, strict=True):
-            _check_hash(path, _sha256(path), described)
+            _check_hash(path, sha256_of(path), described)
             advance(described["bytes"])
     return manifest["num_examples"]
 
@@ -281,12 +282,7 @@ def _describe(path: Path) -> dict[str, Any]:
     """Brings a file to the disk; its entry in the manifest."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _write_durably(path: Path, content: bytes) -> None:
