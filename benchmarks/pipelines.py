@@ -67,6 +67,7 @@ CASES = (
     Case("fastmri", 8, {"num_train": 24, "num_test": 2}, "k-space of 640 x 368, 320 x 320"),
     Case("cifar", 128, {"num_train": 20_000, "num_test": 100}, "shift and flip, 32 x 32"),
     Case("criteo1tb", 4_096, {"num_train": 100_000, "num_test": 1_000}, "rows of 39 features"),
+    Case("librispeech_conformer", 64, {"num_train": 256, "num_test": 8}, "samples of 20 s"),
 )
 
 

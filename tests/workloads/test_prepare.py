@@ -66,7 +66,13 @@ def test_a_part_of_a_data_set_is_told(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("digits", "sklearn"), ("fastmri_mini", "h5py"), ("imagenet_mini", "PIL")]
+    ("name", "module"),
+    [
+        ("digits", "sklearn"),
+        ("fastmri_mini", "h5py"),
+        ("imagenet_mini", "PIL"),
+        ("librispeech_mini", "soundfile"),
+    ],
 )
 def test_a_missing_package_is_named_with_its_extra(tmp_path, name, module):
     """In a process of its own, in which nothing has been imported before."""
