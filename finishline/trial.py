@@ -129,12 +129,7 @@ class TrialConfig:
             "seeds": dataclasses.asdict(self.seeds),
             "benchmark_version": self.benchmark_version,
             "hardware": load_version(self.benchmark_version).hardware_class(self.hardware),
-            "target": {
-                "metric": workload.target.metric,
-                "minimize": workload.target.minimize,
-                "validation": workload.target.validation,
-                "test": workload.target.test,
-            },
+            "target": workload.target.describe(),
             "max_allowed_runtime_sec": self.budget_sec,
             "eval_period_time_sec": workload.eval_period_time_sec,
             "step_hint": workload.step_hint,

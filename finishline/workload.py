@@ -11,6 +11,7 @@ import difflib
 import functools
 import importlib
 import importlib.util
+import math
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -120,6 +121,7 @@ class Target:
       minimize: whether smaller is better.
       validation: the value at which the clock stops.
       test: the value that tells whether the result holds on unseen data; it never stops the clock.
+        NaN, which nothing meets, if none is known.
     """
 
     metric: str
@@ -130,6 +132,10 @@ class Target:
     def is_met(self, value: float, *, split: str = "validation") -> bool:
         """The one definition of "target reached": equality counts, NaN and infinity never do."""
         return target_is_met(value, getattr(self, split), minimize=self.minimize)
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON has it: None for a test value that is not known."""
+        return dataclasses.asdict(self) | {"test": None if math.isnan(self.test) else self.test}
 
 
 def target_is_met(value: float, target: float, *, minimize: bool) -> bool:
@@ -168,6 +174,7 @@ class WorkloadDefinition:
       matmul_precision: 'highest' for products of matrices in float32, 'high' for TensorFloat-32
         where the device has it; for both frameworks, convolutions too.
       task: what is learnt, in a few words.
+      remark: what to know before results are compared with AlgoPerf's; empty if nothing.
       batch_size_name: the name under which submissions that do not know this workload are asked
         for a batch size.
       is_embedded: whether the data comes with the project or is generated, so that the workload
@@ -195,6 +202,7 @@ class WorkloadDefinition:
     quirks: frozenset[str] = frozenset()
     matmul_precision: str = "highest"
     task: str = ""
+    remark: str = ""
     batch_size_name: str = EVERYONES_WORKLOAD
     is_embedded: bool = False
 

@@ -78,7 +78,7 @@ def card(one: Description) -> Table:
 
 
 def _lines(one: Description) -> list[tuple[str, str]]:
-    data, target = one["dataset"], one["target"]
+    data = one["dataset"]
     state = "prepared" if data["is_prepared"] else "not prepared"
     counts = ", ".join(f"{count:,} {split}" for split, count in data["num_examples"].items())
     fields = ", ".join(f"{name} {dtype}{shape}" for name, (shape, dtype) in data["fields"].items())
@@ -91,7 +91,8 @@ def _lines(one: Description) -> list[tuple[str, str]]:
         ("an example", fields),
         ("loss", one["loss"]),
         ("metrics", ", ".join(one["metrics"])),
-        ("target", f"{wording.target(one)} on validation, {target['test']:g} on test"),
+        ("target", f"{wording.target(one)} on validation, {wording.test_target(one)} on test"),
+        *([("remark", one["remark"])] if one["remark"] else []),
         *[line for item in one["versions"].items() for line in _version_lines(*item)],
         ("evaluation batch", f"{one['eval_batch_size']:,}"),
         ("dropout", f"{one['dropout_rate']:g}"),

@@ -29,6 +29,7 @@ def describe(definition: WorkloadDefinition, data_dir: Path | None = None) -> di
     return {
         "name": definition.name,
         "task": definition.task,
+        "remark": definition.remark,
         "variant_of": _base_of(definition),
         "suites": [name for name, one in all_suites().items() if definition.name in one.workloads],
         "dataset": {
@@ -43,12 +44,7 @@ def describe(definition: WorkloadDefinition, data_dir: Path | None = None) -> di
         },
         "loss": definition.loss_type.name.lower(),
         "metrics": list(definition.metrics),
-        "target": {
-            "metric": definition.target.metric,
-            "minimize": definition.target.minimize,
-            "validation": definition.target.validation,
-            "test": definition.target.test,
-        },
+        "target": definition.target.describe(),
         "max_allowed_runtime_sec": newest.max_allowed_runtime_sec,
         "eval_period_time_sec": newest.eval_period_time_sec,
         "step_hint": newest.step_hint,

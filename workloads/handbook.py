@@ -43,6 +43,7 @@ def handbook(described: Descriptions) -> str:
         "## Which there are\n",
         _identity(described),
         "Parameters are those of both frameworks. \\* not one of AlgoPerf's.\n",
+        _remarks(described),
         "## Models\n",
         _models(described),
         "## Examples\n",
@@ -75,12 +76,18 @@ def _identity(described: Descriptions) -> str:
             one["task"],
             one["loss"].replace("_", " "),
             wording.target(one),
-            f"{one['target']['test']:g}",
+            wording.test_target(one),
             wording.parameters(one),
         )
         for name, one in described.items()
     )
     return _table(heads, rows)
+
+
+def _remarks(described: Descriptions) -> str:
+    return "".join(
+        f"`{name}`: {one['remark']}\n" for name, one in described.items() if one["remark"]
+    )
 
 
 def _models(described: Descriptions) -> str:

@@ -14,6 +14,12 @@ def target(one: Description) -> str:
     return f"{goal['metric']} {'<=' if goal['minimize'] else '>='} {goal['validation']:g}"
 
 
+def test_target(one: Description) -> str:
+    """The test target, or "none"."""
+    value = one["target"]["test"]
+    return "none" if value is None else f"{value:g}"
+
+
 def duration(seconds: float) -> str:
     """Seconds, and hours where there are some, such as ``8,915 s (2 h 29 min)``."""
     if seconds < 3600:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from finishline.benchmark import VERSIONS, bases, load_version
+from finishline.benchmark import bases, load_version, versions_of
 from finishline.workload import all_workloads, find_workload
 from workloads import describe, wording
 from workloads.description import describe as describe_one
@@ -49,7 +49,7 @@ def test_published_workloads_have_the_numbers_of_each_version_and_class(describe
         if name not in bases():
             assert set(one["versions"]) == {"any"}
             continue
-        assert set(one["versions"]) == set(VERSIONS)
+        assert set(one["versions"]) == {version.name for version in versions_of(name)}
         for version, numbers in one["versions"].items():
             assert set(numbers["hardware"]) == set(load_version(version).hardware)
 
@@ -95,6 +95,16 @@ def test_several_are_a_table_with_what_is_prepared(capsys, data_dir):
     assert (digits[0], quadratic[0]) == ("digits", "quadratic_deep")
     assert "yes" in digits
     assert digits[-1] == "223,690"
+
+
+def test_what_hinders_comparisons_is_told(described, capsys):
+    one = described["finewebedu_lm"]
+    assert one["target"]["test"] is None
+    assert f"`finewebedu_lm`: {one['remark']}\n" in handbook({"finewebedu_lm": one})
+    assert describe.main(["finewebedu_lm"]) == 0
+    output = capsys.readouterr().out
+    assert "ppl <= 22.2995 on validation, none on test" in output
+    assert "AlgoPerf has no test split" in " ".join(output.split())
 
 
 def test_an_unknown_name_is_one_sentence(capsys):
