@@ -8,7 +8,7 @@ over the trials, in seconds of submission time, and how many of them reached it.
 
 import collections
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from absl import flags
 from finishline import commandline
 from finishline.errors import Status
 from finishline.frameworks import FRAMEWORKS
-from finishline.host import describe_machine
 from finishline.records import META_FILE, read_json
 from finishline.study import recorded_status
-from scoring.runs import find_runs
+from scoring.runs import Names, find_runs
 
 flags.DEFINE_string("output", None, "Markdown file for the table; else it is printed.")
 
@@ -29,7 +28,7 @@ _HEAD = """# What the reference submissions reach
 
 Made by `make submissions`: one study of each submission in `reference_submissions/` on the
 workloads below. In each cell: seconds of submission time of the fastest trial that reached the
-target, and trials that did of those that were run. {machine}
+target, and trials that did of those that were run. {machines}
 
 """
 
@@ -40,17 +39,30 @@ Results = Mapping[tuple[str, str, str], Sequence[float | None]]
 def read_results(experiments: Sequence[Path]) -> Results:
     """The times of all trials in ``experiments`` that are over."""
     results: dict[tuple[str, str, str], list[float | None]] = collections.defaultdict(list)
-    for run in (run for experiment in experiments for run in find_runs(experiment)):
-        status = recorded_status(run.path)
-        if run.names is None or status is None or not status.is_final:
-            continue
-        meta: Mapping[str, Any] = read_json(run.path / META_FILE)
-        algorithm = run.names.submission.removesuffix(f"_{run.names.framework}")
+    for names, status, meta in _finished(experiments):
+        algorithm = names.submission.removesuffix(f"_{names.framework}")
         is_hit = status is Status.TARGET_REACHED
-        results[algorithm, run.names.workload, run.names.framework].append(
+        results[algorithm, names.workload, names.framework].append(
             meta["submission_time"] if is_hit else None
         )
     return results
+
+
+def describe_machines(experiments: Sequence[Path]) -> str:
+    """A sentence on where the trials in ``experiments`` ran, and how many cores each had."""
+    machines = {
+        f"{machine['processor']}, {machine['cores']} of its cores for each trial"
+        for machine in (meta["machine"] for *_, meta in _finished(experiments))
+    }
+    return f"Machine: {'; '.join(sorted(machines))}."
+
+
+def _finished(experiments: Sequence[Path]) -> Iterator[tuple[Names, Status, Mapping[str, Any]]]:
+    """The names, the ending and the record of each trial that is over."""
+    for run in (run for experiment in experiments for run in find_runs(experiment)):
+        status = recorded_status(run.path)
+        if run.names is not None and status is not None and status.is_final:
+            yield run.names, status, read_json(run.path / META_FILE)
 
 
 def markdown(results: Results) -> str:
@@ -95,10 +107,9 @@ def _shortfalls(results: Results, algorithms: Sequence[str], workloads: Sequence
 
 def main(argv: list[str]) -> int:
     """Writes or prints the table of the experiments."""
-    results = read_results([Path(argument) for argument in argv])
-    machine = describe_machine()
-    text = _HEAD.format(machine=f"Machine: {machine['processor']}, {machine['cores']} cores.")
-    text += markdown(results)
+    experiments = [Path(argument) for argument in argv]
+    text = _HEAD.format(machines=describe_machines(experiments))
+    text += markdown(read_results(experiments))
     if flags.FLAGS.output is None:
         sys.stdout.write(text)
     else:
