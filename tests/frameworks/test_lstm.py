@@ -101,7 +101,8 @@ def test_the_second_bias_has_neither_effect_nor_gradient():
     layer.zero_grad()
     actual = torch_results(layer, x, paddings)
     assert_close(actual, expected, 0)
-    assert not actual["bias_hh"].any() and not actual["bias_hh_reverse"].any()
+    assert not actual["bias_hh"].any()
+    assert not actual["bias_hh_reverse"].any()
     assert actual["bias_ih"].all()
 
 

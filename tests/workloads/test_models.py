@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from parity import Parity, distinct_workloads, errors
+from parity import Parity, distinct_workloads, errors, scores
 
 from finishline.frameworks.convert import flax_to_torch_state_dict
 
@@ -77,20 +77,21 @@ def test_dropout_changes_the_output_only_where_it_is_due(parity):
     """Dropout has an effect in both models or in none, and none in evaluation."""
 
     def jax_apply(rate, train):
-        return parity.model.apply(
+        logits, _ = parity.model.apply(
             parity.variables,
             jax.device_put(parity.batches[False]),
             train=train,
             dropout_rate=rate,
             rngs={"dropout": jax.random.key(3)},
             mutable=["batch_stats"],
-        )[0]
+        )
+        return scores(logits)
 
     model = parity.torch_model()
 
     def torch_apply(rate, train):
         with torch.no_grad():
-            return model.train(train)(parity.tensors(False), dropout_rate=rate).numpy()
+            return scores(model.train(train)(parity.tensors(False), dropout_rate=rate)).numpy()
 
     has_effect = []
     for function in (jax_apply, torch_apply):
@@ -113,9 +114,9 @@ def test_the_pytorch_model_can_be_compiled(parity):
 
 def check_compiled(parity, train, backend):
     torch.compiler.reset()
-    expected = parity.torch_model().train(train)(parity.tensors(train), dropout_rate=0.0)
+    expected = scores(parity.torch_model().train(train)(parity.tensors(train), dropout_rate=0.0))
     compiled = torch.compile(parity.torch_model().train(train), fullgraph=True, backend=backend)
-    actual = compiled(parity.tensors(train), dropout_rate=0.0)
+    actual = scores(compiled(parity.tensors(train), dropout_rate=0.0))
     error = torch.linalg.vector_norm(actual - expected) / torch.linalg.vector_norm(expected)
     assert error <= 1e-4
     if train:

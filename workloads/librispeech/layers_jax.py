@@ -78,10 +78,12 @@ class Subsampling(nn.Module):
     which is the length that they are all padded to there.
 
     Attributes:
-      width: channels of the convolutions and features of a frame.
+      conv_width: channels of the convolutions.
+      width: features of a frame.
       activate: the nonlinearity after each convolution.
     """
 
+    conv_width: int
     width: int
     activate: Callable[[jax.Array], jax.Array]
 
@@ -93,7 +95,7 @@ class Subsampling(nn.Module):
             before = index
             after = 1 if index else 1 + x.shape[1] % 2
             x = nn.Conv(
-                self.width,
+                self.conv_width,
                 (3, 3),
                 strides=(2, 2),
                 padding=((before, after), (0, 1)),
@@ -102,7 +104,7 @@ class Subsampling(nn.Module):
             )(x)
             paddings = paddings[:, ::2]
             x = self.activate(x) * (1 - paddings)[..., None, None]
-        x = x.reshape(*x.shape[:2], -1)  # (batch, frames / 4, bins / 4 * width)
+        x = x.reshape(*x.shape[:2], -1)  # (batch, frames / 4, bins / 4 * conv_width)
         return dense(self.width, "out")(x), paddings
 
 

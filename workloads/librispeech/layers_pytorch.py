@@ -82,18 +82,21 @@ class Subsampling(nn.Module):
     See the twin for how the frames lie.
     """
 
-    def __init__(self, width: int, activate: Callable[[torch.Tensor], torch.Tensor]):
+    def __init__(
+        self, conv_width: int, width: int, activate: Callable[[torch.Tensor], torch.Tensor]
+    ):
         """Makes and initialises the layers.
 
         Args:
-          width: channels of the convolutions and features of a frame.
+          conv_width: channels of the convolutions.
+          width: features of a frame.
           activate: the nonlinearity after each convolution.
         """
         super().__init__()
         self.activate = activate
-        self.conv_0 = nn.Conv2d(1, width, 3, stride=2)
-        self.conv_1 = nn.Conv2d(width, width, 3, stride=2)
-        self.out = nn.Linear(frontend.NUM_MELS // 4 * width, width)
+        self.conv_0 = nn.Conv2d(1, conv_width, 3, stride=2)
+        self.conv_1 = nn.Conv2d(conv_width, conv_width, 3, stride=2)
+        self.out = nn.Linear(frontend.NUM_MELS // 4 * conv_width, width)
         self.apply(xavier_uniform_)
 
     def forward(self, x: torch.Tensor, paddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +107,7 @@ class Subsampling(nn.Module):
             paddings = paddings[:, ::2]
             x = self.activate(conv(F.pad(x, (0, 1, before, after))))
             x = x * (1 - paddings)[:, None, :, None]
-        x = x.permute(0, 2, 3, 1).flatten(start_dim=2)  # (batch, frames / 4, bins / 4 * width)
+        x = x.permute(0, 2, 3, 1).flatten(start_dim=2)  # (batch, frames / 4, bins / 4 * conv_width)
         return self.out(x), paddings
 
 

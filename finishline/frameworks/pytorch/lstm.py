@@ -4,6 +4,7 @@ The recurrence is the library's, cuDNN's on a GPU. Packed sequences would let it
 make the host wait for them; here a gate that is closed in padding does the same.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -113,10 +114,19 @@ def _lstm(x: Tensor, parameters: list[Tensor]) -> Tensor:
 
 
 def _lstm_gradients(gradient: Tensor, x: Tensor, parameters: list[Tensor]) -> list[Tensor]:
-    with torch.enable_grad():
+    with _differentiation(), torch.enable_grad():
         inputs = [tensor.detach().requires_grad_() for tensor in (x, *parameters)]
         states = _lstm(inputs[0], inputs[1:])
-    return list(torch.autograd.grad(states, inputs, gradient))
+        return list(torch.autograd.grad(states, inputs, gradient))
+
+
+def _differentiation() -> contextlib.AbstractContextManager[Any]:
+    """Brings back what records gradients, which is shut off inside of an operation of our own."""
+    included = torch._C._dispatch_tls_local_include_set()
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for name in ("AutogradFunctionality", "AutogradOther", "AutogradNestedTensor"):
+        excluded = excluded.remove(getattr(torch._C.DispatchKey, name))
+    return torch._C._ForceDispatchKeyGuard(included, excluded)
 
 
 def _blank_states(x: Tensor, parameters: list[Tensor]) -> Tensor:

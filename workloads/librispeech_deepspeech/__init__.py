@@ -1,0 +1,1 @@
+"""Speech recognition with convolutions and LSTMs on LibriSpeech."""
