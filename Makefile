@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo demo-short suite-mini test test-slow test-docker lint docs lock apptainer bench bench-pipelines submissions targets \
-  clean
+.PHONY: setup demo demo-short suite-mini test test-slow test-suite test-suite-short test-docker lint \
+  docs lock apptainer bench bench-pipelines submissions targets clean
 
 setup: $(STAMP)
 
@@ -29,7 +29,7 @@ demo-short: setup
 	$(BIN)/python competition.py --submissions=nadamw,momentum --workloads=digits \
 	  --num_tuning_trials=1 --experiment_name=demo-short
 
-# All small workloads; takes about ten minutes.
+# All small workloads in both frameworks.
 suite-mini: setup
 	$(BIN)/python competition.py --submissions=nadamw --suite=mini \
 	  --num_tuning_trials=1 --experiment_name=suite-mini
@@ -37,13 +37,21 @@ suite-mini: setup
 # Where no test measures time to less than a second, tests run side by side.
 SIDE_BY_SIDE := $(addprefix tests/,compat containers data exploits frameworks \
   reference_submissions scoring workloads)
-QUICK := $(BIN)/python -m pytest -m 'not slow and not docker'
+QUICK := $(BIN)/python -m pytest -m 'not slow and not suite and not docker'
 test: setup
 	OMP_NUM_THREADS=1 $(QUICK) -n auto --dist worksteal $(SIDE_BY_SIDE)
 	$(QUICK) $(SIDE_BY_SIDE:%=--ignore=%)
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not docker' -n auto --dist worksteal
+
+# The small workloads tell good from bad: each to its target or to the end of its steps.
+SHORT_SUITE := ogbg_mini or wmt_mini or librispeech_deepspeech_mini
+test-suite: setup
+	$(BIN)/python -m pytest -m suite
+
+test-suite-short: setup
+	$(BIN)/python -m pytest -m suite -k '$(SHORT_SUITE)'
 
 # Needs a Docker engine, or root to start one for the tests; see tests/engine_fixtures.py.
 test-docker: setup

@@ -2,6 +2,9 @@
 
 `nadamw` reaches the target of each, in both frameworks; plain gradient descent with a poor learning
 rate does not in as many steps as `step_hint`, in which the good one is done.
+
+All of it takes half an hour or more: ``make test-suite``. What ``SHORT_SUITE`` there selects has a
+workload of each kind that is not in ``make demo``.
 """
 
 import json
@@ -69,7 +72,7 @@ def race(tmp_path: Path, data_dir: Path, workload: str, framework: str, **flags:
     return json.loads(meta.read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.suite
 @pytest.mark.parametrize("framework", ["jax", "pytorch"])
 @pytest.mark.parametrize("workload", MINIS)
 def test_a_good_algorithm_reaches_the_target(tmp_path, data_dir, workload, framework):
@@ -78,7 +81,7 @@ def test_a_good_algorithm_reaches_the_target(tmp_path, data_dir, workload, frame
     assert record["status"] == "target_reached", record
 
 
-@pytest.mark.slow
+@pytest.mark.suite
 @pytest.mark.parametrize("workload", MINIS)
 def test_a_poor_algorithm_does_not(tmp_path, data_dir, workload):
     path = tmp_path / "submission.py"
