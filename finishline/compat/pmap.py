@@ -41,6 +41,11 @@ class Runtime(runtime.Runtime):
     def place(self, batches: Sequence[NumpyBatch]) -> Iterable[Any]:
         """See ``base.Runtime.place``."""
         count = self._num_devices
+        if count > 1 and any(len(set(map(len, batch.values()))) > 1 for batch in batches):
+            raise InfrastructureError(
+                "A submission that uses jax.pmap cannot share out the batches of this workload, in "
+                "which rows of different fields belong together; give --num_devices=1."
+            )
         return super().place(
             [
                 {name: array.reshape(count, -1, *array.shape[1:]) for name, array in batch.items()}
