@@ -25,7 +25,7 @@ def log_mel(
       Features, (batch, frames, 80), 0 in frames of padding, and ``paddings``, (batch, frames): 1
       for a frame of padding, 0 for one that lies within the utterance.
     """
-    dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
+    dtype = jnp.result_type(float) if dtype is None else dtype
     samples = audio.shape[1]
     is_sample = jnp.arange(samples) < lengths[:, None]
     signal = jnp.where(is_sample, audio.astype(dtype) * frontend.SCALE, 0)

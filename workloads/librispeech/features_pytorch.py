@@ -83,7 +83,7 @@ def _powers(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     """(batch, samples) to the power of each frequency, (batch, frames, FFT_SIZE / 2 + 1)."""
     frames = signal.unfold(1, frontend.FRAME, frontend.HOP)  # (batch, frames, FRAME)
     spectrum = torch.fft.rfft(frames * window, frontend.FFT_SIZE)
-    return torch.view_as_real(spectrum).square().sum(dim=-1)
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def _shape_of_powers(signal: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
