@@ -1,6 +1,7 @@
 """``--resume`` continues the trial that is there, or says why it cannot; it never changes it."""
 
 import dataclasses
+import math
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from finishline.errors import UserError
 from finishline.records import RunDirectory
+from finishline.resuming import check_continues
 from finishline.study import StudyConfig, plan_study
 from finishline.workload import find_workload
 
@@ -153,3 +155,14 @@ def test_without_a_name_the_newest_experiment_of_the_study_is_continued(config):
     assert trial.run_dir == paths["newer"]
     (trial,) = plan_study(dataclasses.replace(nameless, study=2))
     assert not trial.run_dir.parents[2].exists()  # none is there: a new one
+
+
+def test_a_trial_without_a_test_target_can_be_continued(config):
+    """Not a number, as it was, is not the same as not a number, as it is."""
+    (trial, *_) = plan_study(config)
+    target = dataclasses.replace(trial.workload.target, test=math.nan)
+    trial = dataclasses.replace(trial, workload=trial.workload.variant("digits", target=target))
+    run = RunDirectory(trial.run_dir)
+    run.record("trial_started", **trial.describe())
+    run.close()
+    check_continues(trial)
