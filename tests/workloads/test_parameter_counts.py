@@ -37,6 +37,10 @@ PUBLISHED = {
     "librispeech_conformer_gelu": (32_321_792, 154),
     "librispeech_conformer_layernorm": (32_317_696, 146),
     "mnist": (101_770, 4),
+    "ogbg": (3_554_176, 66),
+    "ogbg_gelu": (3_554_176, 66),
+    "ogbg_model_size": (2_571_648, 78),
+    "ogbg_silu": (3_554_176, 66),
 }
 # Each LSTM of PyTorch has two biases, and there are 6 of them in 2 directions. AlgoPerf's model in
 # JAX has 178 tensors, or 176: a kernel for each gate, where PyTorch has one for the four.
