@@ -1,5 +1,8 @@
 """Speech recognition with a Conformer: AlgoPerf's ``librispeech_conformer``, variants, a mini."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from finishline.benchmark import published
 from finishline.spec import LossType
 from finishline.workload import Target, WorkloadDefinition
@@ -48,7 +51,7 @@ BASE = WorkloadDefinition(
     **published("librispeech_conformer"),
 )
 
-VARIANTS = {
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "librispeech_conformer_attention_temperature": {"attention_scale": 1.6},
     "librispeech_conformer_layernorm": {"has_block_norm": False},
     "librispeech_conformer_gelu": {"activation": "gelu"},

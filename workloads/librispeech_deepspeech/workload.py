@@ -1,5 +1,8 @@
 """Speech recognition with LSTMs: AlgoPerf's ``librispeech_deepspeech``, its variants and a mini."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from finishline.benchmark import published
 from finishline.spec import LossType
 from finishline.workload import Target, WorkloadDefinition
@@ -46,7 +49,7 @@ BASE = WorkloadDefinition(
 )
 
 # What differs of the model, and of the definition itself.
-VARIANTS = {
+VARIANTS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "librispeech_deepspeech_tanh": ({"activation": "tanh"}, {}),
     "librispeech_deepspeech_no_resnet": ({"is_residual": False}, {}),
     "librispeech_deepspeech_norm_and_spec_aug": (
