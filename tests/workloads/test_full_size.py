@@ -18,6 +18,7 @@ FULL_SIZE = [
     if workload.mini_model and workload.package == f"workloads.{workload.name}"
 ]
 FIXED_BYTES = 3 * 2**30  # the framework, its compiler, and the activations of two examples
+LONG_SEQUENCES = {"finewebedu_lm": 3 * 2**30}  # more: logits of 2 x 1,024 tokens have 0.4 GB
 BYTES_PER_VALUE = 3 * 4  # parameters, gradients, and one copy on the way
 SCRIPT = Path(__file__).parent / "full_size.py"
 
@@ -38,5 +39,6 @@ def test_one_step_and_one_evaluation(name, framework, record_property):
     on_device = set(all_workloads()[name].metrics) & set(METRICS)  # a scorer needs the data
     assert report["metrics"].keys() == on_device
     assert all(math.isfinite(value) for value in report["metrics"].values())
-    limit = FIXED_BYTES + BYTES_PER_VALUE * report["num_values"]
+    fixed = FIXED_BYTES + LONG_SEQUENCES.get(name, 0)
+    limit = fixed + BYTES_PER_VALUE * report["num_values"]
     assert report["peak_bytes"] < limit
