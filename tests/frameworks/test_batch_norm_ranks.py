@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from finishline.frameworks.pytorch.layers import BatchNorm2d
+from finishline.frameworks.pytorch.layers import BatchNorm2d, MaskedBatchNorm
 
 
 def whole_batch():
@@ -19,11 +19,24 @@ def _run_rank(rank, folder):
     x = torch.tensor(whole_batch()[3 * rank : 3 * rank + 3]).permute(0, 3, 1, 2).requires_grad_()
     results = batch_norm_results(BatchNorm2d(3), x, torch.arange(180.0).view(x.shape) + 180 * rank)
     torch.save(results, f"{folder}/{rank}.pt")
+    mine = slice(3 * rank, 3 * rank + 3)
+    torch.save(masked_results(mine), f"{folder}/masked{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def batch_norm_results(layer, x, cotangent):
-    y = layer(x)
+def masked_results(rows):
+    """Sequences of different lengths: the ranks have different numbers of frames."""
+    sequences = torch.tensor(whole_batch()).flatten(1, 2)  # (batch, length, channels)
+    paddings = (torch.arange(20) >= torch.tensor([20, 3, 11, 1, 0, 7])[:, None]).float()
+    x = sequences[rows].requires_grad_()
+    cotangent = torch.arange(360.0).view(sequences.shape)[rows]
+    norm = MaskedBatchNorm(3)
+    return batch_norm_results(lambda x: norm(x, paddings[rows]), x, cotangent, norm)
+
+
+def batch_norm_results(function, x, cotangent, layer=None):
+    layer = layer or function
+    y = function(x)
     (y * cotangent).sum().backward()
     return {
         "output": y.detach(),
@@ -37,9 +50,14 @@ def batch_norm_results(layer, x, cotangent):
 
 def test_batch_norm_over_two_processes_is_that_of_the_whole_batch(tmp_path):
     torch.multiprocessing.spawn(_run_rank, (str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     x = torch.tensor(whole_batch()).permute(0, 3, 1, 2).requires_grad_()
     whole = batch_norm_results(BatchNorm2d(3), x, torch.arange(360.0).view(x.shape))
+    assert_joined([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)], whole)
+    masked = [torch.load(tmp_path / f"masked{rank}.pt") for rank in range(2)]
+    assert_joined(masked, masked_results(slice(None)))
+
+
+def assert_joined(ranks, whole):
     for name, expected in whole.items():
         parts = [rank[name] for rank in ranks]
         if name in ("output", "input gradient"):
