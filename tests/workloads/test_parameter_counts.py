@@ -41,6 +41,10 @@ PUBLISHED = {
     "ogbg_gelu": (3_554_176, 66),
     "ogbg_model_size": (2_571_648, 78),
     "ogbg_silu": (3_554_176, 66),
+    "wmt": (133_521_408, 185),
+    "wmt_attention_temp": (133_521_408, 185),
+    "wmt_glu_tanh": (146_116_608, 209),
+    "wmt_post_ln": (133_517_312, 181),
 }
 # Each LSTM of PyTorch has two biases, and there are 6 of them in 2 directions. AlgoPerf's model in
 # JAX has 178 tensors, or 176: a kernel for each gate, where PyTorch has one for the four.
