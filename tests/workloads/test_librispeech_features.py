@@ -65,6 +65,14 @@ def test_frameworks_agree(audio):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+def test_double_precision_has_all_of_its_digits(audio):
+    with jax.enable_x64(True):
+        one, _ = in_jax(audio, LENGTHS)
+    double = features_pytorch.LogMel().double()
+    other, _ = double(torch.tensor(audio), torch.tensor(LENGTHS))
+    np.testing.assert_allclose(one, other.numpy(), atol=1e-10)
+
+
 @pytest.mark.parametrize("function", [in_jax, in_torch])
 def test_features_do_not_depend_on_filling(function, audio):
     longer = np.pad(audio, ((0, 0), (0, 8_000)))

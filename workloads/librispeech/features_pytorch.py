@@ -3,6 +3,9 @@
 ``frontend`` has the constants and their source; ``features_jax`` is the twin and has the choices.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -15,15 +18,20 @@ class LogMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        means, deviations = frontend.normalization()
         self.window: torch.Tensor
         self.filters: torch.Tensor
         self.means: torch.Tensor
         self.deviations: torch.Tensor
-        self._constant("window", frontend.window())
-        self._constant("filters", frontend.mel_filters())
-        self._constant("means", means)
-        self._constant("deviations", deviations)
+        for name, values in _constants().items():
+            constant = torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, constant, persistent=False)
+
+    def _apply(self, *arguments: Any, **options: Any) -> "LogMel":
+        """Moves or casts the constants; in double precision they have all of its digits."""
+        super()._apply(*arguments, **options)
+        for name, values in _constants().items():
+            self.get_buffer(name).copy_(torch.tensor(values))
+        return self
 
     def forward(
         self, audio: torch.Tensor, lengths: torch.Tensor
@@ -51,8 +59,11 @@ class LogMel(nn.Module):
             is_frame = _is_before(num_frames, features.shape[1])
             return features * is_frame[..., None], 1 - is_frame.to(features.dtype)
 
-    def _constant(self, name: str, value: object) -> None:
-        self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+
+def _constants() -> dict[str, np.ndarray]:
+    means, deviations = frontend.normalization()
+    filters, window = frontend.mel_filters(), frontend.window()
+    return {"window": window, "filters": filters, "means": means, "deviations": deviations}
 
 
 def spec_augment(
