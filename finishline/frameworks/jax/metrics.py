@@ -4,6 +4,7 @@ The PyTorch twins are in ``finishline/frameworks/pytorch/metrics.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ def accuracy(loss_type: LossType, batch: Batch, logits: Array) -> Sums:
     return (is_hit * batch["weights"]).sum(), batch["weights"].sum()
 
 
-def loss(loss_type: LossType, batch: Batch, logits: Array) -> Sums:
+def loss(loss_type: LossType, batch: Batch, logits: Any) -> Sums:
     """The training loss without label smoothing, over what the loss counts as valid."""
     losses = compute_loss(loss_type, batch["targets"], logits, batch["weights"])
     return losses["summed"], losses["n_valid_examples"]
@@ -53,6 +54,6 @@ METRICS: dict[str, Callable[[LossType, Batch, Array], Sums]] = {
 }
 
 
-def metric_sums(names: Sequence[str], loss_type: LossType, batch: Batch, logits: Array) -> Array:
+def metric_sums(names: Sequence[str], loss_type: LossType, batch: Batch, logits: Any) -> Array:
     """Each metric's two sums over a batch: (len(names), 2)."""
     return jnp.stack([jnp.stack(METRICS[name](loss_type, batch, logits)) for name in names])

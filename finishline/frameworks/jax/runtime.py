@@ -44,7 +44,7 @@ class JaxWorkload(WorkloadView):
         rng: Any,
         update_batch_norm: bool,
         dropout_rate: Any = None,
-    ) -> tuple[jax.Array, Any]:
+    ) -> tuple[Any, Any]:
         """See ``spec.Workload.model_fn``."""
         variables = {"params": params, **(model_state or {})}
         batch = augmented_and_preprocessed_input_batch
@@ -64,7 +64,7 @@ class JaxWorkload(WorkloadView):
     def loss_fn(
         self,
         label_batch: jax.Array,
-        logits_batch: jax.Array,
+        logits_batch: Any,
         mask_batch: jax.Array | None = None,
         label_smoothing: Any = 0.0,
     ) -> dict[str, jax.Array]:

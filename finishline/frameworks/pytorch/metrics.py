@@ -4,6 +4,7 @@ The JAX twins are in ``finishline/frameworks/jax/metrics.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ def accuracy(loss_type: LossType, batch: Batch, logits: Tensor) -> Sums:
     return (is_hit * batch["weights"]).sum(), batch["weights"].sum()
 
 
-def loss(loss_type: LossType, batch: Batch, logits: Tensor) -> Sums:
+def loss(loss_type: LossType, batch: Batch, logits: Any) -> Sums:
     """The training loss without label smoothing, over what the loss counts as valid."""
     losses = compute_loss(loss_type, batch["targets"], logits, batch["weights"])
     return losses["summed"], losses["n_valid_examples"]
@@ -52,6 +53,6 @@ METRICS: dict[str, Callable[[LossType, Batch, Tensor], Sums]] = {
 }
 
 
-def metric_sums(names: Sequence[str], loss_type: LossType, batch: Batch, logits: Tensor) -> Tensor:
+def metric_sums(names: Sequence[str], loss_type: LossType, batch: Batch, logits: Any) -> Tensor:
     """Each metric's two sums over a batch: (len(names), 2)."""
     return torch.stack([torch.stack(METRICS[name](loss_type, batch, logits)) for name in names])

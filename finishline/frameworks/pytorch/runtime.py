@@ -49,7 +49,7 @@ class PyTorchWorkload(WorkloadView):
         rng: Any,
         update_batch_norm: bool,
         dropout_rate: float | None = None,
-    ) -> tuple[Tensor, Any]:
+    ) -> tuple[Any, Any]:
         """See ``spec.Workload.model_fn``. Dropout draws from PyTorch's global generator."""
         del rng
         is_training = mode is spec.ForwardPassMode.TRAIN
@@ -65,7 +65,7 @@ class PyTorchWorkload(WorkloadView):
     def loss_fn(
         self,
         label_batch: Tensor,
-        logits_batch: Tensor,
+        logits_batch: Any,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> dict[str, Tensor]:
@@ -268,7 +268,7 @@ class Runtime:
         return metrics if scorer is None else metrics | scorer.result()
 
     def _predict(
-        self, model: nn.Module, batch: Mapping[str, Tensor], logits: Tensor
+        self, model: nn.Module, batch: Mapping[str, Tensor], logits: Any
     ) -> dict[str, np.ndarray]:
         """What the scorer is given of a batch."""
         predict = getattr(self._definition.model_module("pytorch"), "predict", None)
