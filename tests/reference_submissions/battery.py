@@ -33,11 +33,31 @@ _SEED = 7
 # more than rounding: eigenvectors that are not unique.
 DEVICE_TOLERANCES = {"soap": 5e-2}
 
+# Where the points of the search space, which are for networks, are too large or small for the
+# problems of these tests.
+LEARNING_RATES = {
+    "ademamix": 0.005,
+    "lion": 0.005,
+    "momentum": 0.03,
+    "nesterov": 0.03,
+    "sam": 0.01,
+    "sgd": 0.2,
+}
+
 
 def search_space(algorithm):
     """None for a submission that tunes itself."""
     path = ROOT / algorithm / "tuning_search_space.json"
     return SearchSpace.load(path) if path.exists() else None
+
+
+def _point(algorithm, changes):
+    space = search_space(algorithm)
+    if space is None:
+        return None
+    point = space.points(1, seed=0)[0]
+    rate = LEARNING_RATES.get(algorithm, point["learning_rate"])
+    return point | {"learning_rate": rate} | changes
 
 
 class Race:
@@ -49,7 +69,8 @@ class Race:
       problem: the module of the workload.
       num_devices: how many to train on; in PyTorch, each is a process.
       part: which examples of each batch this process gets.
-      hyperparameters: what to change in the first point of the search space.
+      hyperparameters: what to change in the first point of the search space, whose learning rate
+        is that of ``LEARNING_RATES``.
     """
 
     def __init__(
@@ -69,10 +90,7 @@ class Race:
         self.workload.metrics_logger = self.logger = Logger()
         self.runtime.blank_model(problem.batch(0))
         self.runtime.seed_everything(_SEED)
-        space = search_space(algorithm)
-        self.hyperparameters = to_hyperparameters(
-            None if space is None else space.points(1, seed=0)[0] | hyperparameters
-        )
+        self.hyperparameters = to_hyperparameters(_point(algorithm, hyperparameters))
         self.module = load_submission(find_submission(ROOT / algorithm, framework).path)
         self.batches = []
         self._framework = framework

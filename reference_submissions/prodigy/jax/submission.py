@@ -8,8 +8,8 @@ f_t = d lr_t sqrt(1 - b2^t) / (1 - b1^t)::
     d <- max(d, d_coef r / |s|_1)
     w <- w - f_t (m / (sqrt(v) + d eps) + weight_decay w)
 
-lr_t is 1 at first and falls to 0. The PyTorch implementation, its authors' own, waits for the
-device a few times in each step.
+lr_t is 1 at first and falls to 0; d is ``d0`` at first. The PyTorch implementation, its authors'
+own, waits for the device a few times in each step.
 
 Source: Mishchenko and Defazio, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner",
 arXiv:2306.06101.
@@ -28,6 +28,7 @@ def init_optimizer_state(workload, model_params, model_state, hyperparameters, r
         schedule,
         betas=(hyperparameters.beta1, hyperparameters.beta2),
         eps=1e-8,
+        estim_lr0=hyperparameters.d0,
         estim_lr_coef=hyperparameters.d_coef,
         weight_decay=hyperparameters.weight_decay,
     )
