@@ -17,7 +17,6 @@ from finishline.errors import UserError
 from workloads.finewebedu_lm.originals import HOW_TO_OBTAIN, Piece
 
 END_OF_TEXT = "<|endoftext|>"
-LARGEST_VOCABULARY = 2**16  # tokens are stored in 16 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Vocabulary:
 
     Attributes:
       path: a ``tokenizer.json``.
-      size: number of tokens, with ``END_OF_TEXT``.
+      size: number of tokens, with ``END_OF_TEXT``; at most 2^16, for they are stored in 16 bits.
     """
 
     path: Path
