@@ -13,7 +13,6 @@ scale", arXiv:2406.17557.
 
 import dataclasses
 import functools
-import hashlib
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from finishline.data import splits
 from finishline.data.preparation import ShardTask, format_bytes, prepare_split
 from finishline.data.prepared import Field, StoredDataset
+from finishline.digests import sha256_of
 from workloads.finewebedu_lm.originals import TOKENIZER, Piece, cut, find_files
 from workloads.finewebedu_lm.source import WindowSource
 from workloads.finewebedu_lm.tokens import Vocabulary, make_shard
@@ -76,7 +76,7 @@ class FineWebEdu(StoredDataset):
                 self._tasks(pieces, split, vocabulary),
                 identity={
                     "files": {str(p.relative_to(originals)): p.stat().st_size for p in files},
-                    "tokenizer": hashlib.sha256(vocabulary.path.read_bytes()).hexdigest(),
+                    "tokenizer": sha256_of(vocabulary.path),
                     "shares": list(self.shares.items()),
                     "documents_per_shard": self.documents_per_shard,
                 },

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from finishline.frameworks.jax.ctc import greedy_decode
 from finishline.spec import ParameterType
 from workloads.librispeech import features_jax
 from workloads.librispeech.position import frequencies
@@ -112,3 +113,14 @@ def positions(length: int, width: int) -> jax.Array:
     """The position embedding of each frame: (length, width)."""
     angles = jnp.arange(length)[:, None] * frequencies(width)
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def predict(
+    model: nn.Module,
+    variables: Any,
+    batch: Mapping[str, jax.Array],
+    logits: tuple[jax.Array, jax.Array],
+) -> dict[str, jax.Array]:
+    """The likeliest token of each frame, merged: ``tokens``, (batch, frames), 0 at the end."""
+    del model, variables, batch
+    return {"tokens": greedy_decode(logits)}

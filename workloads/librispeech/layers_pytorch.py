@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from finishline.frameworks.pytorch.ctc import greedy_decode
 from finishline.spec import ParameterType
 from workloads.librispeech import frontend
 from workloads.librispeech.features_pytorch import LogMel, spec_augment
@@ -125,3 +126,13 @@ class Positions(nn.Module):
         places = torch.arange(length, device=self.frequencies.device)
         angles = places[:, None] * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def predict(
+    model: nn.Module,
+    batch: Mapping[str, torch.Tensor],
+    logits: tuple[torch.Tensor, torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """The likeliest token of each frame, merged: ``tokens``, (batch, frames), 0 at the end."""
+    del model, batch
+    return {"tokens": greedy_decode(logits)}

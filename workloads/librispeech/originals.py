@@ -9,7 +9,6 @@ An unpacked folder will do as well.
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import io
 import tarfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from finishline.data.download import Original, download
 from finishline.data.preparation import ShardContent
 from finishline.data.streaming import StreamShard, StreamTask, prepare_streams
+from finishline.digests import sha256_of
 from finishline.errors import UserError
 from workloads import subwords
 from workloads.imagenet.archives import damaged, open_archive
@@ -118,7 +118,7 @@ def prepare_split(
         identity={
             "format": FORMAT,
             "limits": limits._asdict(),
-            "vocabulary": hashlib.sha256(vocabulary.read_bytes()).hexdigest(),
+            "vocabulary": sha256_of(vocabulary),
             "files": sizes,
         },
         disk_bytes=int(_PREPARED_SHARE * sum(sizes.values())),

@@ -2,13 +2,12 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 from flax import linen as nn
 
 from finishline.frameworks.jax.attention import MultiHeadAttention
-from finishline.frameworks.jax.ctc import greedy_decode
 from finishline.frameworks.jax.layers import MaskedBatchNorm, dropout
 from finishline.spec import ParameterType
 from workloads.librispeech.layers_jax import (
@@ -20,6 +19,7 @@ from workloads.librispeech.layers_jax import (
     positions,
     xavier_uniform,
 )
+from workloads.librispeech.layers_jax import predict as predict
 
 Array = jax.Array
 Rate = float | jax.Array
@@ -232,11 +232,3 @@ class Model(nn.Module):
             )(x, paddings, train=train, dropout_rate=dropout_rate)
         x = LayerNorm(name="norm")(x)
         return dense(self.num_tokens, "output")(x), paddings
-
-
-def predict(
-    model: Model, variables: Any, batch: Mapping[str, Array], logits: tuple[Array, Array]
-) -> dict[str, Array]:
-    """The likeliest token of each frame, merged: ``tokens``, (batch, frames), 0 at the end."""
-    del model, variables, batch
-    return {"tokens": greedy_decode(logits)}

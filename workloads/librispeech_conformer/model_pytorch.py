@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finishline.frameworks.pytorch.attention import MultiHeadAttention
-from finishline.frameworks.pytorch.ctc import greedy_decode
 from finishline.frameworks.pytorch.layers import MaskedBatchNorm, dropout
 from finishline.spec import ParameterType
 from workloads.librispeech.layers_pytorch import (
@@ -20,6 +19,7 @@ from workloads.librispeech.layers_pytorch import (
     Subsampling,
     xavier_uniform_,
 )
+from workloads.librispeech.layers_pytorch import predict as predict
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
@@ -216,11 +216,3 @@ class Model(nn.Module):
         for index in range(self.depth):
             x = getattr(self, f"block_{index}")(x, paddings, dropout_rate=dropout_rate)
         return self.output(self.norm(x)), paddings
-
-
-def predict(
-    model: nn.Module, batch: Mapping[str, Tensor], logits: tuple[Tensor, Tensor]
-) -> dict[str, Tensor]:
-    """The likeliest token of each frame, merged: ``tokens``, (batch, frames), 0 at the end."""
-    del model, batch
-    return {"tokens": greedy_decode(logits)}

@@ -1,16 +1,21 @@
 """Convolutions and LSTMs after Deep Speech 2, in flax."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from finishline.frameworks.jax.ctc import greedy_decode
 from finishline.frameworks.jax.layers import MaskedBatchNorm, dropout
 from finishline.frameworks.jax.lstm import BidirectionalLSTM
-from workloads.librispeech.layers_jax import LayerNorm, SpecAugment, Subsampling, dense, features
+from workloads.librispeech.layers_jax import (
+    LayerNorm,
+    SpecAugment,
+    Subsampling,
+    dense,
+    features,
+)
+from workloads.librispeech.layers_jax import predict as predict
 
 Array = jax.Array
 Rate = float | jax.Array
@@ -116,11 +121,3 @@ class Model(nn.Module):
 
     def _norm(self, name: str) -> Norm:
         return Norm(self.has_batch_norm, self.momentum, name=name)
-
-
-def predict(
-    model: Model, variables: Any, batch: Mapping[str, Array], logits: tuple[Array, Array]
-) -> dict[str, Array]:
-    """The likeliest token of each frame, merged: ``tokens``, (batch, frames), 0 at the end."""
-    del model, variables, batch
-    return {"tokens": greedy_decode(logits)}

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finishline.frameworks.pytorch.ctc import greedy_decode
 from finishline.frameworks.pytorch.layers import MaskedBatchNorm, dropout
 from finishline.frameworks.pytorch.lstm import BidirectionalLSTM
 from workloads.librispeech.layers_pytorch import (
@@ -16,6 +15,7 @@ from workloads.librispeech.layers_pytorch import (
     Subsampling,
     xavier_uniform_,
 )
+from workloads.librispeech.layers_pytorch import predict as predict
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 
@@ -106,11 +106,3 @@ class Model(nn.Module):
             y = dropout(y, dropout_rate, self.training)
             x = x + y if self.is_residual else y
         return self.output(self.norm(x)), paddings
-
-
-def predict(
-    model: nn.Module, batch: Mapping[str, Tensor], logits: tuple[Tensor, Tensor]
-) -> dict[str, Tensor]:
-    """The likeliest token of each frame, merged: ``tokens``, (batch, frames), 0 at the end."""
-    del model, batch
-    return {"tokens": greedy_decode(logits)}

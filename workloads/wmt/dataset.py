@@ -11,7 +11,6 @@ the tokens of each side, one sentence after the other, and where each ends.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ from finishline.data.preparation import ShardContent
 from finishline.data.prepared import SPLITS, StoredDataset
 from finishline.data.splits import Split
 from finishline.data.streaming import StreamShard, StreamTask, prepare_streams
+from finishline.digests import sha256_of
 from finishline.errors import UserError
 from workloads import subwords
 from workloads.wmt import originals
@@ -102,7 +102,7 @@ class TranslationDataset(StoredDataset):
             self.folder(data_dir, split),
             tasks,
             identity={
-                "vocabulary": hashlib.sha256(vocabulary.read_bytes()).hexdigest(),
+                "vocabulary": sha256_of(vocabulary),
                 "files": {path.name: path.stat().st_size for t in texts for path in t.paths},
             },
             disk_bytes=int(_PREPARED_SHARE * sum(text.num_bytes for text in texts)),
