@@ -27,8 +27,9 @@ _ENOUGH = 3  # workloads of different kinds that a submission should reach
 _HEAD = """# What the reference submissions reach
 
 Made by `make submissions`: one study of each submission in `reference_submissions/` on the
-workloads below. In each cell: seconds of submission time of the fastest trial that reached the
-target, and trials that did of those that were run. {machines}
+workloads below, of one trial, or of more where the first missed. In each cell: seconds of
+submission time of the fastest trial that reached the target, and trials that did of those that were
+run. {machines}
 
 """
 
@@ -83,7 +84,7 @@ def markdown(results: Results) -> str:
 def _cell(times: Sequence[float | None]) -> str:
     hits = [time for time in times if time is not None]
     if not times:
-        return ""
+        return "not run"
     fastest = f"{min(hits):.1f} s" if hits else "missed"
     return f"{fastest} ({len(hits)}/{len(times)})"
 
@@ -93,12 +94,9 @@ def _shortfalls(results: Results, algorithms: Sequence[str], workloads: Sequence
     lines = []
     for algorithm in algorithms:
         for framework in FRAMEWORKS:
-            missed = [
-                workload
-                for workload in workloads
-                if not any(results.get((algorithm, workload, framework), ()))
-            ]
-            if len(workloads) - len(missed) < _ENOUGH:
+            runs = {w: results.get((algorithm, w, framework), ()) for w in workloads}
+            missed = [w for w, times in runs.items() if times and not any(times)]
+            if sum(any(times) for times in runs.values()) < _ENOUGH and missed:
                 lines.append(f"- `{algorithm}` in {framework} missed {', '.join(missed)}.")
     if lines:
         lines.insert(0, f"With fewer than {_ENOUGH} targets reached:\n")
