@@ -38,8 +38,10 @@ DEVICE_TOLERANCES = {"soap": 5e-2}
 LEARNING_RATES = {
     "ademamix": 0.005,
     "lion": 0.005,
+    "lookahead": 0.01,
     "momentum": 0.03,
     "nesterov": 0.03,
+    "radam": 0.02,
     "sam": 0.01,
     "sgd": 0.2,
 }
