@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from finishline.spec import ParameterType
 
 Array = jax.Array
+Weights = Array | np.ndarray  # flax hands out what it was given
 DIRECTIONS = ("", "_reverse")  # what the names of parameters end with
 # What is added to an input gate in padding. It closes the gate: a state of 0 stays exactly 0.
 CLOSED = -1e4
@@ -69,7 +71,7 @@ class BidirectionalLSTM(nn.Module):
         y = jnp.concatenate([states[:, 0], states[::-1, 1]], axis=-1)
         return jnp.swapaxes(y, 0, 1) * (1 - paddings)[..., None].astype(x.dtype)
 
-    def _parameters(self, direction: str, num_features: int) -> tuple[Array, Array, Array]:
+    def _parameters(self, direction: str, num_features: int) -> tuple[Weights, Weights, Weights]:
         """Kernel of the input, kernel of the state and bias, with the four gates side by side."""
         width = 4 * self.num_units
         lecun = nn.initializers.lecun_normal()

@@ -117,7 +117,8 @@ def _lstm_gradients(gradient: Tensor, x: Tensor, parameters: list[Tensor]) -> li
     with _differentiation(), torch.enable_grad():
         inputs = [tensor.detach().requires_grad_() for tensor in (x, *parameters)]
         states = _lstm(inputs[0], inputs[1:])
-        return list(torch.autograd.grad(states, inputs, gradient))
+        gradients = torch.autograd.grad(states, inputs, gradient)
+        return [tensor.contiguous() for tensor in gradients]
 
 
 def _differentiation() -> contextlib.AbstractContextManager[Any]:
@@ -135,7 +136,10 @@ def _blank_states(x: Tensor, parameters: list[Tensor]) -> Tensor:
 
 def _blank_gradients(gradient: Tensor, x: Tensor, parameters: list[Tensor]) -> list[Tensor]:
     del gradient
-    return [torch.empty_like(tensor) for tensor in (x, *parameters)]
+    return [
+        torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        for tensor in (x, *parameters)
+    ]
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, list[Tensor]], output: Tensor) -> None:
@@ -150,7 +154,11 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, list[Tensor]]:
     return first, others
 
 
-_opaque_lstm = torch.library.custom_op("finishline::lstm", _lstm, mutates_args=())
+def _contiguous_states(x: Tensor, parameters: list[Tensor]) -> Tensor:
+    return _lstm(x, parameters).contiguous()  # as compilers are told in ``_blank_states``
+
+
+_opaque_lstm = torch.library.custom_op("finishline::lstm", _contiguous_states, mutates_args=())
 _opaque_lstm.register_fake(_blank_states)
 _opaque_lstm.register_autograd(_backward, setup_context=_save)
 _opaque_gradients = torch.library.custom_op(
