@@ -22,6 +22,7 @@ from finishline.study import recorded_status
 from scoring.runs import Names, find_runs
 
 flags.DEFINE_string("output", None, "Markdown file for the table; else it is printed.")
+flags.DEFINE_string("remark", "", "A sentence on how it was run, for the head of the table.")
 
 _ENOUGH = 3  # workloads of different kinds that a submission should reach
 _HEAD = """# What the reference submissions reach
@@ -29,7 +30,7 @@ _HEAD = """# What the reference submissions reach
 Made by `make submissions`: one study of each submission in `reference_submissions/` on the
 workloads below, of one trial, or of more where the first missed. In each cell: seconds of
 submission time of the fastest trial that reached the target, and trials that did of those that were
-run. {machines}
+run. {machines} {remark}
 
 """
 
@@ -106,7 +107,8 @@ def _shortfalls(results: Results, algorithms: Sequence[str], workloads: Sequence
 def main(argv: list[str]) -> int:
     """Writes or prints the table of the experiments."""
     experiments = [Path(argument) for argument in argv]
-    text = _HEAD.format(machines=describe_machines(experiments))
+    head = _HEAD.format(machines=describe_machines(experiments), remark=flags.FLAGS.remark)
+    text = head.replace(" \n", "\n")
     text += markdown(read_results(experiments))
     if flags.FLAGS.output is None:
         sys.stdout.write(text)
