@@ -59,7 +59,7 @@ def test_initial_parameters_have_the_same_distribution(parity):
         # The standard error of a standard deviation is that of the mean times
         # sqrt((kurtosis - 1) / 4), which is at most 0.71 for uniform and normal distributions.
         assert abs(a.std() - b.std()) <= 6 * 0.71 * scale * np.sqrt(2 / a.size) + 1e-7, name
-        if a.size >= 2000:  # extremes of fewer numbers scatter widely
+        if a.size >= 1000:  # extremes of fewer numbers scatter widely
             bound = np.abs(a).max()
             assert abs(bound - np.abs(b).max()) <= 0.3 * bound, name
 
