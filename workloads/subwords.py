@@ -3,13 +3,16 @@
 Source: Kudo, 2018, "Subword regularization", arXiv:1804.10959, section 3.2.
 """
 
+import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from finishline.data.prepared import SPLITS, StoredDataset
 from finishline.errors import UserError
 from finishline.records import write_atomically
+from finishline.workload import WorkloadDefinition
 
 # How many parts the sums of the training are cut into; with another number they round otherwise.
 _NUM_THREADS = 16
@@ -115,3 +118,34 @@ class Subwords:
           IndexError: an id is not below ``size``.
         """
         return self._processor.decode(list(ids))
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SubwordDataset(StoredDataset):
+    """A data set whose text is ids of a vocabulary that lies beside its splits.
+
+    Attributes:
+      vocab_size: pieces of the vocabulary; fewer if the text does not have as many.
+    """
+
+    vocab_size: int
+
+    def vocabulary(self, data_dir: Path) -> Path:
+        """The vocabulary's file; what scores text needs it, and training does not."""
+        return Path(data_dir) / self.name / "vocabulary.model"
+
+    def missing_splits(self, data_dir: Path) -> list[str]:
+        """The splits that are missing or damaged: all, where the vocabulary is missing."""
+        if not self.vocabulary(data_dir).is_file():
+            return list(SPLITS)
+        return super().missing_splits(data_dir)
+
+
+def subwords_of(definition: WorkloadDefinition, data_dir: Path) -> Subwords:
+    """The vocabulary of a workload on a ``SubwordDataset``.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    assert isinstance(definition.dataset, SubwordDataset)
+    return Subwords(definition.dataset.vocabulary(data_dir))

@@ -23,6 +23,9 @@ def prepare_environment(
         # by the timeout of the process group.
         environment["TORCH_NCCL_ENABLE_MONITORING"] = "0"
         return
+    # On the CPU, XLA calls BLAS for decompositions from threads of its own; BLAS with as many more
+    # in each takes five times as long.
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Two processes use the GPU: neither may take all of its memory.
     environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

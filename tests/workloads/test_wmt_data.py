@@ -312,7 +312,7 @@ def test_bleu_is_that_of_sacrebleu_on_the_whole_split(prepared, batch_size):
         tokens[len(kept)] = END_ID
         tokens[len(kept) + 1 :] = 9  # not looked at
         translations[row["inputs"][0].tobytes()] = tokens
-    scorer = BleuScorer(dataset.vocabulary(prepared))
+    scorer = BleuScorer(Subwords(dataset.vocabulary(prepared)))
     for batch in evaluation_batches(source, batch_size):
         found = [translations.get(row.tobytes(), np.full(MAX_LENGTH, 9)) for row in batch["inputs"]]
         scorer.add(batch, {"tokens": np.stack(found)})
@@ -328,7 +328,7 @@ def test_bleu_is_that_of_sacrebleu_on_the_whole_split(prepared, batch_size):
 
 
 def test_sentences_without_an_end_and_unknown_pieces_are_scored(prepared):
-    scorer = BleuScorer(make_dataset().vocabulary(prepared))
+    scorer = BleuScorer(Subwords(make_dataset().vocabulary(prepared)))
     assert np.isnan(scorer.result()["bleu"])
     batch = make_dataset().open(prepared, "test").gather(np.arange(2))
     scorer.add(batch, {"tokens": np.full((2, MAX_LENGTH), 5_000)})

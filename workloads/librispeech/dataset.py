@@ -18,13 +18,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from finishline.data.prepared import SPLITS, Field, StoredDataset
+from finishline.data.prepared import SPLITS, Field
 from finishline.data.splits import Split
 from workloads.librispeech.source import UtteranceSource
+from workloads.subwords import SubwordDataset
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class LibriSpeech(StoredDataset):
+class LibriSpeech(SubwordDataset):
     """Utterances in the prepared layout, made from the archives that LibriSpeech distributes.
 
     Attributes:
@@ -32,28 +33,16 @@ class LibriSpeech(StoredDataset):
         each utterance to the first that is enough. The last is the most that an utterance has.
       max_tokens: the most pieces that a transcript has, with that of its end.
       max_characters: the most characters that a transcript has.
-      vocab_size: pieces of the vocabulary; fewer if the transcripts do not have as many.
     """
 
     evaluation_lengths: tuple[int, ...]
     max_tokens: int
     max_characters: int
-    vocab_size: int
 
     @property
     def max_samples(self) -> int:
         """The most samples that an utterance has."""
         return self.evaluation_lengths[-1]
-
-    def vocabulary(self, data_dir: Path) -> Path:
-        """The vocabulary's file; what scores transcripts needs it, and training does not."""
-        return Path(data_dir) / self.name / "vocabulary.model"
-
-    def missing_splits(self, data_dir: Path) -> list[str]:
-        """The splits that are missing or damaged: all, where the vocabulary is missing."""
-        if not self.vocabulary(data_dir).is_file():
-            return list(SPLITS)
-        return super().missing_splits(data_dir)
 
     def prepare(self, data_dir: Path, source: Path | None = None, num_workers: int = 1) -> None:
         """Makes the splits that are missing or damaged; see ``Dataset.prepare``."""
@@ -100,7 +89,7 @@ class FormantWords(LibriSpeech):
         if self.is_prepared(data_dir):
             return
         with tempfile.TemporaryDirectory() as folder:
-            formants.write_archives(Path(folder), self.num_examples, num_words=(2, 3))
+            formants.write_archives(Path(folder), self.num_examples, num_words=(1, 2))
             super().prepare(data_dir, Path(folder), num_workers)
 
 
@@ -129,11 +118,11 @@ LIBRISPEECH = LibriSpeech(
 LIBRISPEECH_MINI = FormantWords(
     name="librispeech_mini",
     num_examples={"train": 2048, "validation": 256, "test": 256},
-    fields=_fields(23_040, 24),
+    fields=_fields(16_000, 16),
     origin="generated",
     disk_bytes=92_000_000,
-    evaluation_lengths=(23_040,),
-    max_tokens=24,
-    max_characters=24,
+    evaluation_lengths=(16_000,),
+    max_tokens=16,
+    max_characters=16,
     vocab_size=32,
 )

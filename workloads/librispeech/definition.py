@@ -62,10 +62,10 @@ def speech_workload(
     )
 
 
-def speech_mini(base: WorkloadDefinition, *, validation: float, test: float) -> WorkloadDefinition:
-    """The ``_mini`` of ``base``, with these word error rates as targets."""
+def speech_mini(base: WorkloadDefinition, target: Target) -> WorkloadDefinition:
+    """The ``_mini`` of ``base``."""
     return base.mini(
-        target=Target(metric="wer", minimize=True, validation=validation, test=test),
+        target=target,
         dropout_rate=0.0,
         max_allowed_runtime_sec=120,
         eval_period_time_sec=3.0,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from finishline.workload import WorkloadDefinition
-from workloads.subwords import Subwords
+from workloads.subwords import subwords_of
 
 METRIC = "wer"
 
@@ -25,7 +25,7 @@ class WordErrorScorer:
         Raises:
           UserError: it is missing or damaged.
         """
-        self._pieces = Subwords(definition.dataset.vocabulary(data_dir))  # type: ignore[attr-defined]
+        self._pieces = subwords_of(definition, data_dir)
         self._words_more = _WORDS_MORE if QUIRK in definition.quirks else 0
         self._errors = 0
         self._words = 0

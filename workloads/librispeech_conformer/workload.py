@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finishline.benchmark import published
+from finishline.workload import Target
 from workloads.librispeech.definition import speech_mini, speech_workload
 
 BASE = speech_workload(
@@ -25,5 +26,5 @@ WORKLOADS = (
         BASE.variant(name, model={**BASE.model, **change}, **published(name))
         for name, change in VARIANTS.items()
     ),
-    speech_mini(BASE, validation=0.1, test=0.15),
+    speech_mini(BASE, Target(metric="wer", minimize=True, validation=0.1, test=0.15)),
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finishline.benchmark import published
+from finishline.workload import Target
 from workloads.librispeech.definition import speech_mini, speech_workload
 
 BASE = speech_workload(
@@ -29,5 +30,5 @@ WORKLOADS = (
         BASE.variant(name, model={**BASE.model, **change}, **other, **published(name))
         for name, (change, other) in VARIANTS.items()
     ),
-    speech_mini(BASE, validation=0.1, test=0.15),
+    speech_mini(BASE, Target(metric="wer", minimize=True, validation=0.1, test=0.15)),
 )

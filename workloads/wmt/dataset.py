@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from finishline.data.preparation import ShardContent
-from finishline.data.prepared import SPLITS, StoredDataset
+from finishline.data.prepared import SPLITS
 from finishline.data.splits import Split
 from finishline.data.streaming import StreamShard, StreamTask, prepare_streams
 from finishline.digests import sha256_of
@@ -37,28 +37,16 @@ _PREPARED_SHARE = 0.6
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class TranslationDataset(StoredDataset):
+class TranslationDataset(subwords.SubwordDataset):
     """Pairs of sentences as tokens.
 
     Attributes:
-      vocab_size: pieces of the vocabulary; fewer if the text does not have as many.
-      vocab_text: about how many characters of text it is made of.
+      vocab_text: about how many characters of text the vocabulary is made of.
       max_length: tokens of a row, on either side.
     """
 
-    vocab_size: int
     max_length: int
     vocab_text: int = 10_000_000
-
-    def vocabulary(self, data_dir: Path) -> Path:
-        """The vocabulary's file; what scores translations needs it, and training does not."""
-        return Path(data_dir) / self.name / "vocabulary.model"
-
-    def missing_splits(self, data_dir: Path) -> list[str]:
-        """The splits that are missing or damaged: all, where the vocabulary is missing."""
-        if not self.vocabulary(data_dir).is_file():
-            return list(SPLITS)
-        return super().missing_splits(data_dir)
 
     def prepare(self, data_dir: Path, source: Path | None = None, num_workers: int = 1) -> None:
         """Makes the splits that are missing or damaged; see ``Dataset.prepare``.

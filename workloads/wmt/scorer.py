@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from finishline.workload import WorkloadDefinition
-from workloads.subwords import Subwords
+from workloads.subwords import Subwords, subwords_of
 from workloads.wmt.shape import END_ID, PAD_ID, UNKNOWN_ID
 
 
@@ -22,13 +22,9 @@ class BleuScorer:
     translation"; Post, 2018, "A call for clarity in reporting BLEU scores", arXiv:1804.08771.
     """
 
-    def __init__(self, vocabulary: Path):
-        """Reads the vocabulary.
-
-        Raises:
-          UserError: it is missing or damaged.
-        """
-        self._pieces = Subwords(vocabulary)
+    def __init__(self, pieces: Subwords):
+        """Scores texts whose tokens are ids of ``pieces``."""
+        self._pieces = pieces
         self._translations: list[str] = []
         self._references: list[str] = []
 
@@ -60,5 +56,9 @@ class BleuScorer:
 
 
 def bleu_scorer(definition: WorkloadDefinition, data_dir: Path) -> BleuScorer:
-    """The scorer of a split; see ``WorkloadDefinition.scorer``."""
-    return BleuScorer(definition.dataset.vocabulary(data_dir))  # type: ignore[attr-defined]
+    """The scorer of a split; see ``WorkloadDefinition.scorer``.
+
+    Raises:
+      UserError: the vocabulary is missing or damaged.
+    """
+    return BleuScorer(subwords_of(definition, data_dir))

@@ -111,11 +111,16 @@ def _precondition(
 
 def _inverse_fourth_root(matrices: jax.Array) -> jax.Array:
     """(A + e)^(-1/4) of symmetric matrices, (..., n, n); 0 of 0."""
-    values, vectors = jnp.linalg.eigh(matrices)
-    largest = values[..., -1:]
-    values = jnp.maximum(values, 0.0) + 1e-6 * largest
-    roots = jnp.where(largest > 0, values**-0.25, 0.0)
-    return (vectors * roots[..., None, :]) @ vectors.swapaxes(-1, -2)
+
+    def root(matrix: jax.Array) -> jax.Array:
+        values, vectors = jnp.linalg.eigh(matrix)
+        values = jnp.maximum(values, 0.0) + 1e-6 * values[-1]
+        roots = jnp.where(values[-1] > 0, values**-0.25, 0.0)
+        return (vectors * roots) @ vectors.T
+
+    # One after the other: in a branch, a batch of decompositions on a CPU with two threads waits
+    # for ever in jaxlib 0.10, as it waits in the threads that are to do its parts.
+    return jax.lax.map(root, matrices.reshape(-1, *matrices.shape[-2:])).reshape(matrices.shape)
 
 
 def _blocks(kernel: jax.Array, block_size: int) -> jax.Array:
