@@ -1,11 +1,18 @@
 """Each algorithm is the one that it says it is."""
 
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from battery import NUM_PARAMETERS
 from least_squares import workload as problem
 
 FRAMEWORKS = ["jax", "pytorch"]
+ROOT = Path(__file__).resolve().parents[2]
 STEP_HINT = problem.WORKLOAD.step_hint
 
 
@@ -49,3 +56,46 @@ def test_schedule_free_is_the_papers_recursion(race, framework):
             evaluated = run.prepare_for_eval()[:NUM_PARAMETERS]
             np.testing.assert_allclose(evaluated, x, atol=2e-5)
             assert np.abs(x - y).max() > 1e-3
+
+
+MANY_BLOCKS = """
+    import sys
+
+    sys.path.insert(0, sys.argv[1])
+    import jax
+    import jax.numpy as jnp
+    from shampoo import scale_by_shampoo
+
+    shapes = [(13, 64), (64, 32), (416, 128), (128, 64), (64, 64)]
+    params = [jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes)]
+    shampoo = scale_by_shampoo(
+        [True] * 5, b1=0.9, b2=0.99, eps=1e-8, precondition_frequency=10, block_size=128
+    )
+    state = jax.jit(shampoo.init)(params)
+    x = jax.random.normal(jax.random.key(5), (256, 64))
+
+    def loss(params):
+        sizes = [x @ jnp.ones((64, len(p))) @ p for p in params]
+        return sum(jnp.square(s / 100).mean() for s in sizes)
+
+    @jax.jit
+    def step(params, state):
+        updates, state = shampoo.update(jax.grad(loss)(params), state)
+        return jax.tree.map(lambda p, u: p - 0.01 * u, params, updates), state
+
+    for _ in range(10):
+        for _ in range(50):
+            params, state = step(params, state)
+        updates = jax.block_until_ready(params)
+    assert all(bool(jnp.isfinite(u).all()) for u in updates)
+"""
+
+
+def test_shampoo_of_many_blocks_does_not_wait_for_ever_in_jax():
+    """It did where all threads of a machine had a decomposition that waited for threads."""
+    folder = ROOT / "reference_submissions" / "shampoo" / "jax"
+    code = textwrap.dedent(MANY_BLOCKS)
+    # Devices of other tests' number have more threads.
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    command = [sys.executable, "-c", code, str(folder)]
+    subprocess.run(command, env=environment, timeout=120, check=True)
