@@ -68,7 +68,7 @@ def speech_mini(base: WorkloadDefinition, target: Target) -> WorkloadDefinition:
         target=target,
         dropout_rate=0.0,
         max_allowed_runtime_sec=120,
-        eval_period_time_sec=3.0,
+        eval_period_time_sec=1.5,
         step_hint=300,
         eval_batch_size=256,
         num_eval_train_examples=128,
