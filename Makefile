@@ -46,7 +46,7 @@ test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not docker' -n auto --dist worksteal
 
 # The small workloads tell good from bad: each to its target or to the end of its steps.
-SHORT_SUITE := criteo1tb_mini or cifar_mini
+SHORT_SUITE := criteo1tb_mini or cifar_mini or ogbg_mini or wmt_mini or librispeech_conformer_mini
 test-suite: setup
 	$(BIN)/python -m pytest -m suite
 
