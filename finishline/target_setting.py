@@ -48,6 +48,7 @@ flags.DEFINE_string("output", None, "Markdown file for the record of a single wo
 flags.DEFINE_string("output_dir", None, "Folder for the records, <workload>.md.")
 
 FLAGS = flags.FLAGS
+_FOLDERS = ("data_dir=", "experiment_dir=", "output=", "output_dir=")
 
 
 def main(argv: list[str]) -> int:
@@ -120,8 +121,9 @@ def _write(workload: str, record: str) -> None:
 
 
 def _command() -> str:
-    """This command, as it was typed."""
-    return shlex.join(["python", "-m", "finishline.target_setting", *sys.argv[1:]])
+    """This command, as it was typed, but for folders, which are those of one machine."""
+    flags = [flag for flag in sys.argv[1:] if not flag.lstrip("-").startswith(_FOLDERS)]
+    return shlex.join(["python", "-m", "finishline.target_setting", *flags])
 
 
 if __name__ == "__main__":
