@@ -7,7 +7,7 @@ import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from finishline.data.prepared import SPLITS, StoredDataset
 from finishline.errors import UserError
@@ -147,5 +147,4 @@ def subwords_of(definition: WorkloadDefinition, data_dir: Path) -> Subwords:
     Raises:
       UserError: it is missing or damaged.
     """
-    assert isinstance(definition.dataset, SubwordDataset)
-    return Subwords(definition.dataset.vocabulary(data_dir))
+    return Subwords(cast(SubwordDataset, definition.dataset).vocabulary(data_dir))

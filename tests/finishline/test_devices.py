@@ -98,7 +98,7 @@ def test_two_devices_train_as_one(make_runner, tmp_path, framework):
     initial_scale = max(np.abs(array).max() for array in results[1].values())
     assert initial_scale > 0.1  # something to compare
     for name, one in results[1].items():
-        np.testing.assert_allclose(results[2][name], one, rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(results[2][name], one, rtol=1e-4, atol=3e-5, err_msg=name)
     assert any("mean" in name for name in results[1])
 
 
