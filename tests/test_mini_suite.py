@@ -3,7 +3,8 @@
 `nadamw` reaches the target of each, in both frameworks; plain gradient descent with a poor learning
 rate does not in as many steps as `step_hint`, in which the good one is done.
 
-All of it takes a quarter of an hour: ``make test-suite``. CI runs what ``SHORT_SUITE`` there selects.
+All of it takes a quarter of an hour: ``make test-suite``. CI runs what ``SHORT_SUITE`` there
+selects.
 """
 
 import json

@@ -72,7 +72,8 @@ def test_the_command_runs_records_and_continues(tmp_path):
     assert done.returncode == 0, done.stderr
     record = output.read_text()
     steps = round(0.04 * find_workload("digits").step_hint)
-    assert f"--fraction=0.04 --data_dir={tmp_path}/data" in record
+    assert "--fraction=0.04" in record
+    assert str(tmp_path) not in record  # folders are those of one machine
     assert f": {steps} steps a run." in record
     best = [float(row) for row in re.findall(r"^\| [12] \| ([\d.]+) \|", record, re.MULTILINE)]
     assert len(best) == 2
